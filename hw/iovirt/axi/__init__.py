@@ -1,0 +1,13 @@
+"""AXI4 and AXI4-Lite: bus signatures, and the sharing of the table port."""
+
+from .signatures import Axi4Signature, AxiLiteSignature, Resp
+from .table import (
+    TableError,
+    table_read_beat,
+    table_read_request,
+    table_write_request,
+    table_write_response,
+)
+
+__all__ = ["Axi4Signature", "AxiLiteSignature", "Resp", "TableError", "table_read_beat",
+           "table_read_request", "table_write_request", "table_write_response"]

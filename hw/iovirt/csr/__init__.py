@@ -1,0 +1,1 @@
+"""Registers: the SystemRDL source, the bank behind AXI4-Lite, and the documents made from it."""

@@ -1,0 +1,1 @@
+"""DMA data path: memory TLPs of devices to and from AXI4."""

@@ -1,0 +1,1 @@
+"""PCIe transaction layer: the TLP streams and what they carry."""

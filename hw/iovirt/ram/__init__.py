@@ -1,0 +1,1 @@
+"""Tables in synchronous memories, and what belongs to them."""

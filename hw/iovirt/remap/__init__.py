@@ -1,0 +1,1 @@
+"""DMA remapping: RISC-V IOMMU architecture 1.0."""
