@@ -1,4 +1,4 @@
-"""Bus signatures: AXI4 and AXI4-Lite, with the signal names of the AMBA specification (IHI 0022)."""
+"""AXI4 and AXI4-Lite bus signatures, with the signal names of the AMBA specification IHI 0022."""
 
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out

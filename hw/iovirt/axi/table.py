@@ -39,7 +39,7 @@ def table_read_beat(*, data_width, tag_width):
 
 
 def table_write_request(*, address_width, tag_width):
-    """One naturally aligned write of ``4 << (size_log2 - 2)`` bytes, right-justified in ``data``."""
+    """One naturally aligned write of ``4 << (size_log2 - 2)`` bytes, low end first in ``data``."""
     return data.StructLayout({
         "address":   address_width,
         "size_log2": 3,               # 2 to 5: 4, 8, 16 or 32 bytes
