@@ -156,8 +156,8 @@ class DmaConfig:
         _choice("dma.order_scope", self.order_scope, ("rid", "link"))
         _range("dma.cache", self.cache, 0, 15)
         if self.cache & 1:
-            raise ConfigError("dma.cache", "a non-bufferable AxCACHE (bit 0 clear), because a write "
-                              "response must mean that the write is observable", self.cache)
+            raise ConfigError("dma.cache", "a non-bufferable AxCACHE (bit 0 clear), because a "
+                              "write response must mean that the write is observable", self.cache)
         _range("dma.prot", self.prot, 0, 7)
         _range("dma.qos", self.qos, 0, 15)
 

@@ -1,5 +1,7 @@
 """First-in first-out queues of stream transfers."""
 
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -80,7 +82,7 @@ class StreamQueue(wiring.Component):
         ]
         m.d.sync += self.level.eq(self.level + push - pop)
         with m.If(pop):
-            m.d.sync += [low.eq(high) for low, high in zip(slots, slots[1:], strict=False)]
+            m.d.sync += [low.eq(high) for low, high in pairwise(slots)]
         with m.If(push):
             for n, slot in enumerate(slots):
                 with m.If(self.level - pop == n):

@@ -3,7 +3,7 @@
 """
 
 from .memory import AccessFault, Corruption, WordMemory
-from .translate import Answer, Capabilities, Request, translate
+from .translate import Capabilities, Request, translate
 
 __all__ = ["Iommu"]
 
@@ -36,8 +36,8 @@ class Iommu:
         self.memory = memory if memory is not None else WordMemory()
         self.caps = caps or Capabilities()
         self.vectors = vectors
-        self.regs = {offset: 0 for offset in (DDTP, CQB, CQH, CQT, FQB, FQH, FQT, CQCSR, FQCSR,
-                                              IPSR, TR_IOVA, TR_CTL, TR_RESPONSE, ICVEC)}
+        self.regs = dict.fromkeys((DDTP, CQB, CQH, CQT, FQB, FQH, FQT, CQCSR, FQCSR, IPSR, TR_IOVA,
+                                   TR_CTL, TR_RESPONSE, ICVEC), 0)
         stages = {"Sv39x4": 17, "Sv48x4": 18, "Sv57x4": 19}
         self.regs[0] = (0x10 | 1 << 28 | 1 << 31 | self.caps.pas << 32
                         | sum(1 << stages[name] for name in self.caps.second_stage))
