@@ -18,7 +18,7 @@ def test_written_file_reads_back(name, tmp_path):
      r"remap\.iotlb_tag must be a known key.*did you mean 'remap\.iotlb_tags'\?"),
     ("[remap]\niotlb_tags = '64'", r"remap\.iotlb_tags must be an integer, not '64'"),
     ("[remap]\niotlb_tags = true", r"remap\.iotlb_tags must be an integer, not True"),
-    ("[remap]\niotlb_tags = 100", r"remap\.iotlb_tags must be a power of two in 8\.\.4096"),
+    ("[remap]\niotlb_tags = 100", r"iotlb_tags must be a power of two in 8\.\.4096, not 100"),
     ("[remap]\niotlb_tags = 8", r"remap\.iotlb_tags must be at least 4 sets of remap\.iotlb_ways"),
     ("[remap]\nprefetch = 1", r"remap\.prefetch must be true or false, not 1"),
     ("[remap]\nsecond_stage = ['Sv48x4']", r"remap\.second_stage must be a prefix of"),
