@@ -17,8 +17,8 @@ __all__ = ["CLOCK_PERIOD", "check_bounded", "simulate"]
 CLOCK_PERIOD = 4e-9
 
 
-def simulate(dut, *testbenches, deadline=10_000):
-    """Run ``testbenches`` against ``dut``.
+def simulate(dut, *testbenches, background=(), deadline=10_000):
+    """Run ``testbenches`` against ``dut``; those in ``background`` end with the others.
 
     Fails if they are not done in ``deadline`` cycles, or if any stream of ``dut`` breaks the stream
     transfer rules. Writes a waveform to ``$IOVIRT_VCD`` if this environment variable is set.
@@ -31,7 +31,7 @@ def simulate(dut, *testbenches, deadline=10_000):
     sim.add_clock(CLOCK_PERIOD)
     for testbench in testbenches:
         sim.add_testbench(testbench)
-    for testbench in (watchdog, *(check_rules(*port) for port in streams_of(dut))):
+    for testbench in (watchdog, *background, *(check_rules(*port) for port in streams_of(dut))):
         sim.add_testbench(testbench, background=True)
     if vcd_file := os.getenv("IOVIRT_VCD"):
         with sim.write_vcd(vcd_file):
