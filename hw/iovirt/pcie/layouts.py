@@ -4,7 +4,8 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["CompletionRequest", "CompletionStatus", "DmaHeader", "ErrorCause", "ErrorRecord",
-           "RxTlpSignature", "TxTlpSignature", "read_request", "tlp_beat", "write_beat"]
+           "Message", "RxTlpSignature", "TxTlpSignature", "completion_beat", "read_request",
+           "tlp_beat", "write_beat"]
 
 
 class RxTlpSignature(wiring.Signature):
@@ -54,6 +55,31 @@ def tlp_beat(data_width):
         "first": 1,
         "last":  1,
     })
+
+
+def completion_beat(data_width):
+    """One beat of a received completion. ``abort`` (with ``last``): nullified or malformed."""
+    return data.StructLayout({
+        "data":    data_width,
+        "strb":    data_width // 32,
+        "hdr":     128,
+        "segment": 8,
+        "first":   1,
+        "last":    1,
+        "abort":   1,
+    })
+
+
+class Message(data.Struct):
+    """A received message, whole."""
+
+    hdr:     128
+    segment: 8
+    pv:      1   # a PASID prefix came with it
+    pid:     20
+    priv:    1
+    exec:    1
+    data:    64  # first two Dwords of the payload, if it has one
 
 
 class DmaHeader(data.Struct):

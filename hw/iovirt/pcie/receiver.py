@@ -1,0 +1,236 @@
+"""Reception of TLPs: checked, and sorted by what has to be done with them."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..config import PcieConfig
+from ..stream import StreamQueue
+from .intake import TlpIntake
+from .layouts import (
+    CompletionRequest,
+    CompletionStatus,
+    DmaHeader,
+    ErrorCause,
+    ErrorRecord,
+    Message,
+    RxTlpSignature,
+    completion_beat,
+    read_request,
+    write_beat,
+)
+
+__all__ = ["Receiver"]
+
+ERRORS = 4  # records that wait for the log
+
+
+class Receiver(wiring.Component):
+    """Take TLPs in link order, check them, and hand each to the block that deals with it.
+
+    * A malformed TLP is dropped whole and recorded. The core has stripped the ECRC, so TD is
+      ignored: the payload is Length Dwords, with contiguous strobes from bit 0; a TLP without
+      payload is one beat without strobes.
+    * Writes and completions are forwarded as they arrive. One whose fault shows only at its end
+      (nullified, or a payload of the wrong size) ends with ``abort``, and never has more beats than
+      its Length says.
+    * Requests that nobody serves (locked reads, I/O, configuration, AtomicOps, deferrable writes,
+      AT = 11, requesters outside the bus range) go to ``unsupported``, or are dropped if posted,
+      and are recorded. AT = 01 and 10 are the business of translation.
+    * A non-posted request never makes ``rx`` wait, as long as the core sends only as many as it
+      has credits for: ``np_credits``, less those sent, plus ``np_release``.
+
+    Latency is 3 clocks, and 4 to ``read``, ``unsupported`` and ``error``; throughput is one beat
+    per clock. Outputs come from registers or RAM; ``rx.ready`` depends on registers only.
+
+    Parameters
+    ----------
+    data_width : :class:`int`
+        Of the payload: 64, 128, 256 or 512.
+    pcie : :class:`~iovirt.config.PcieConfig`
+        ``max_payload_bytes`` bounds ``max_payload``; ``np_credits`` is the depth of the queues.
+
+    Members
+    -------
+    rx : ``In(RxTlpSignature(data_width))``
+        From the core. Beats before the first ``first`` after reset are ignored.
+    write : ``Out(stream.Signature(write_beat(data_width)))``
+    read : ``Out(stream.Signature(read_request()))``
+    unsupported : ``Out(stream.Signature(CompletionRequest))``
+    completion : ``Out(stream.Signature(completion_beat(data_width)))``
+    message : ``Out(stream.Signature(Message))``
+    error : ``Out(stream.Signature(ErrorRecord))``
+    lost : ``Out(1)``
+        For one clock: an error found ``error`` full.
+    np_release : ``Out(2)``
+        Non-posted header credits freed in this clock.
+    max_payload, secondary, subordinate, bus_range_enable : ``In``
+        See :class:`HeaderCheck`; change them only while no TLP is coming in.
+    """
+
+    def __init__(self, *, data_width, pcie):
+        if data_width not in (64, 128, 256, 512):
+            raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
+        if not isinstance(pcie, PcieConfig):
+            raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
+        self.data_width = data_width
+        self.pcie       = pcie
+        super().__init__({
+            "rx":               In(RxTlpSignature(data_width)),
+            "write":            Out(stream.Signature(write_beat(data_width))),
+            "read":             Out(stream.Signature(read_request())),
+            "unsupported":      Out(stream.Signature(CompletionRequest)),
+            "completion":       Out(stream.Signature(completion_beat(data_width))),
+            "message":          Out(stream.Signature(Message)),
+            "error":            Out(stream.Signature(ErrorRecord)),
+            "lost":             Out(1),
+            "np_release":       Out(2),
+            "max_payload":      In(3),
+            "secondary":        In(8),
+            "subordinate":      In(8),
+            "bus_range_enable": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        queues = {}
+        for name, depth in (("write", 2), ("completion", 2), ("message", 2), ("error", ERRORS),
+                            ("read", self.pcie.np_credits), ("unsupported", self.pcie.np_credits)):
+            port = getattr(self, name)
+            m.submodules[name] = queues[name] = queue = StreamQueue(port.payload.shape(),
+                                                                    depth=depth)
+            wiring.connect(m, queue.o, wiring.flipped(port))
+
+        m.submodules.intake = intake = TlpIntake(
+            data_width=self.data_width, max_payload_bytes=self.pcie.max_payload_bytes)
+        wiring.connect(m, wiring.flipped(self.rx), intake.rx)
+        for name in ("max_payload", "secondary", "subordinate", "bus_range_enable"):
+            m.d.comb += getattr(intake, name).eq(getattr(self, name))
+        self._route(m, intake.o, queues)
+        return m
+
+    def _route(self, m, taken, queues):
+        """Stage 3: verdict, and into the queue of the output."""
+        beat, facts = taken.payload, taken.payload.facts
+        write, read, refuse = (queues[name].i for name in ("write", "read", "unsupported"))
+        completion, message, error = (queues[name].i for name in ("completion", "message", "error"))
+
+        # Whoever may get this TLP must have room, whatever the verdict: that keeps the verdict out
+        # of the path to `rx.ready`.
+        m.d.comb += taken.ready.eq(~(
+            (facts.is_write & ~write.ready) | (facts.is_completion & ~completion.ready)
+            | (facts.is_message & ~message.ready)
+            | ((facts.is_read | facts.is_refused) & ~(read.ready & refuse.ready))))
+
+        # `broken`: the payload has already shown the wrong size, the rest is swallowed.
+        wrong, broken, malformed = Signal(), Signal(), Signal()
+        with m.If(beat.hdr.dw0.has_data()):
+            m.d.comb += wrong.eq(Mux(beat.final, ~beat.last | ~beat.tail,
+                                     beat.last | ~beat.full))
+        with m.Else():
+            m.d.comb += wrong.eq(~beat.last | beat.strb.any())
+        with m.If(taken.valid & taken.ready):
+            m.d.sync += broken.eq((broken | wrong) & ~beat.last)
+
+        denied, flows, ends, sound = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            malformed.eq(facts.malformed()),
+            denied.eq(facts.outside | facts.reserved_at),
+            flows.eq(taken.valid & ~malformed & ~broken),
+            ends.eq(taken.valid & taken.ready & beat.last),
+            sound.eq(ends & flows & ~wrong & ~beat.nullify),
+            write.valid.eq(flows & facts.is_write & ~denied),
+            completion.valid.eq(flows & facts.is_completion),
+            read.valid.eq(sound & facts.is_read & ~denied),
+            refuse.valid.eq(sound & (facts.is_refused | (facts.is_read & denied))),
+            message.valid.eq(sound & facts.is_message & ~facts.outside),
+        ]
+        self._fill(m, taken, wrong, write.payload, completion.payload, message.payload)
+        self._fill_requests(m, beat, write, read.payload, refuse.payload)
+
+        with m.If(ends):
+            with m.If(beat.nullify):
+                m.d.comb += error.payload.cause.eq(ErrorCause.NULLIFIED)
+            with m.Elif(malformed | broken | wrong):
+                m.d.comb += error.payload.cause.eq(ErrorCause.MALFORMED)
+            with m.Elif(facts.outside):
+                m.d.comb += error.payload.cause.eq(ErrorCause.BUS_RANGE)
+            with m.Elif(facts.is_refused | (facts.reserved_at & (facts.is_read | facts.is_write))):
+                m.d.comb += error.payload.cause.eq(ErrorCause.UNSUPPORTED)
+        m.d.comb += [
+            error.valid.eq(error.payload.cause != ErrorCause.NONE),
+            error.payload.segment.eq(beat.segment),
+            error.payload.rid.eq(beat.hdr.rid),
+            error.payload.address.eq(Mux(facts.has_address, beat.hdr.address(), 0)),
+        ]
+        m.d.sync += self.lost.eq(error.valid & ~error.ready)
+
+        # A nullified request has never taken a credit; every other one gives it back where it ends.
+        gone = ends & (facts.is_read | facts.is_refused) & ~sound & ~beat.nullify
+        m.d.sync += self.np_release.eq(gone + (self.read.valid & self.read.ready)
+                                       + (self.unsupported.valid & self.unsupported.ready))
+
+    def _fill(self, m, taken, wrong, write, completion, message):
+        beat = taken.payload
+        # The first payload Dwords of a message wait for its end.
+        start = Signal(64)
+        with m.If(taken.valid & beat.first):
+            m.d.sync += start.eq(beat.data[:64])
+        m.d.comb += [
+            message.hdr.eq(beat.hdr),
+            message.segment.eq(beat.segment),
+            message.pv.eq(beat.pv),
+            message.pid.eq(beat.prefix.pid),
+            message.priv.eq(beat.prefix.priv),
+            message.exec.eq(beat.prefix.exec),
+            message.data.eq(Mux(beat.first, beat.data[:64], start)),
+            completion.hdr.eq(beat.hdr),
+            completion.segment.eq(beat.segment),
+            completion.strb.eq(beat.strb),
+        ]
+        for payload in (write, completion):
+            m.d.comb += [
+                payload.data.eq(beat.data),
+                payload.first.eq(beat.first),
+                payload.last.eq(beat.last | wrong),
+                payload.abort.eq(beat.nullify | wrong),
+            ]
+
+    def _fill_requests(self, m, beat, write, read, refuse):
+        hdr, dw0, facts = beat.hdr, beat.hdr.dw0, beat.facts
+        header = Signal(DmaHeader)
+        m.d.comb += [
+            header.rid.eq(hdr.rid),
+            header.segment.eq(beat.segment),
+            header.tag.eq(hdr.full_tag()),
+            header.tc.eq(dw0.tc),
+            header.attr.eq(dw0.attr()),
+            header.at.eq(dw0.at),
+            header.pv.eq(beat.pv),
+            header.pid.eq(beat.prefix.pid),
+            header.priv.eq(beat.prefix.priv),
+            header.exec.eq(beat.prefix.exec),
+            header.address.eq(hdr.address()),
+            header.length_dw.eq(beat.len_m1 + 1),
+            header.first_be.eq(facts.first_be),
+            header.last_be.eq(facts.last_be),
+            header.ep.eq(dw0.ep & dw0.has_data()),
+            write.payload.header.eq(header),
+            read.header.eq(header),
+        ]
+
+        # Writes that have been started, for the order of reads behind them.
+        posted = Signal(8)
+        with m.If(write.valid & write.ready & write.payload.first):
+            m.d.sync += posted.eq(posted + 1)
+        m.d.comb += [
+            read.posted.eq(posted),
+            refuse.rid.eq(hdr.rid),
+            refuse.tag.eq(header.tag),
+            refuse.tc.eq(dw0.tc),
+            refuse.attr.eq(header.attr),
+            refuse.status.eq(CompletionStatus.UR),
+            refuse.byte_count.eq(Mux(facts.measured, Cat(C(0, 2), beat.len_m1) + facts.span,
+                                     facts.fixed_count)),
+            refuse.lower_addr.eq(Mux(facts.measured, Cat(facts.lower, hdr.address()[2:7]), 0)),
+        ]
