@@ -30,9 +30,9 @@ class RegisterBank(wiring.Component):
     * Reserved offsets read 0 and ignore writes; read-only fields ignore writes.
     * A read returns the whole lane of the bus; a write changes the bytes whose strobe is set.
 
-    One access at a time. Counted from the edge that accepts the last of its address and data
-    channels, RVALID rises after 6 clocks, BVALID too; for a counter after at most 16. One access
-    per 8 clocks with a manager that answers at once.
+    One access at a time. RVALID or BVALID rises 4 clocks after the edge that accepted the last of
+    the channels of an access, for a counter at most 14 (while its memory is cleared after reset,
+    later). One access per 6 clocks with a manager that takes the response at once.
 
     Parameters
     ----------

@@ -48,8 +48,8 @@ def write_markdown(config, path):
 
 
 def main(arguments=None):
-    """Write the register document of a preset: ``python -m iovirt.csr.export --preset NAME FILE``."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    """Write the register document of a preset; run as ``python -m iovirt.csr.export FILE``."""
+    parser = argparse.ArgumentParser(description="Write the register document of a preset.")
     parser.add_argument("--preset", choices=list(PRESETS), default="default")
     parser.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
