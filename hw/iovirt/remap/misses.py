@@ -1,8 +1,5 @@
 """Requests that wait for a translation, and the order of those that do not."""
 
-from functools import reduce
-from operator import xor
-
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,22 +8,17 @@ from ..config import RemapConfig
 from ..stream.order_pool import OrderPool
 from ..stream.slot_memory import SlotMemory
 from .answers import Answers, answer_hit, miss_result
+from .hashing import line_hash
 from .layouts import Access, Context, lookup_request, outcome, walk_done, walk_request
 from .merging import WalkMerger
 
-__all__ = ["Misses", "line_hash"]
+__all__ = ["Misses"]
 
 #: Width of the hash that lines are compared by.
 HASH_WIDTH = 14
 
 #: Clocks that a finished slot lets hits pass before it asks for a gap.
 PATIENCE = 8
-
-
-def line_hash(access):
-    """Hash of the device and the line of 8 pages that ``access`` needs."""
-    key = Cat(access.iova[15:], access.device_id)
-    return reduce(xor, (key[at:at + HASH_WIDTH] for at in range(0, len(key), HASH_WIDTH)))
 
 
 class Misses(wiring.Component):
@@ -183,7 +175,7 @@ class Misses(wiring.Component):
 
         # The hash is computed on the way into the stage.
         hashed = Signal(HASH_WIDTH)
-        m.d.sync += hashed.eq(line_hash(self.outcome.p.request.access))
+        m.d.sync += hashed.eq(line_hash(self.outcome.p.request.access, HASH_WIDTH))
         m.d.comb += [
             merger.missed.en.eq(event & ~stage.hit),
             merger.missed.slot.eq(slot),
