@@ -1,0 +1,249 @@
+"""The DMA data path as a whole."""
+
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from iovirt.axi import Axi4Signature
+from iovirt.config import DmaConfig, PcieConfig
+from iovirt.pcie.layouts import (
+    CompletionRequest,
+    ErrorRecord,
+    read_request,
+    tlp_beat,
+    write_beat,
+)
+from iovirt.stream import StreamArbiter
+
+from .align import DWORD
+from .answers import Answers
+from .axi_port import AxiPort
+from .layouts import (
+    number_width,
+    retire_signature,
+    ticket,
+    translation_request,
+    translation_result,
+)
+from .order import WriteOrder
+from .read_path import ReadPath
+from .write_path import WritePath
+
+__all__ = ["DmaEngine", "DmaShape"]
+
+#: Writes on AXI per class, for each payload slot: a slot is free again once its data has gone out.
+OUTSTANDING_PER_SLOT = 4
+
+
+@dataclass(frozen=True)
+class DmaShape:
+    """Sizes of the data path, from the configuration."""
+
+    data_width: int
+    address_width: int
+    max_payload_bytes: int
+    writes: int
+    reads: int
+    pieces: int
+    classes: int
+
+    @property
+    def lanes(self):
+        """Dwords in a beat."""
+        return self.data_width // DWORD
+
+    @property
+    def rows(self):
+        """Beats of the largest payload."""
+        return self.max_payload_bytes * 8 // self.data_width
+
+    @property
+    def largest_payload(self):
+        """Encoding of the largest payload: 0 is 128 bytes."""
+        return exact_log2(self.max_payload_bytes // 128)
+
+    @property
+    def tickets(self):
+        """Slots that a ticket can name."""
+        return max(self.writes, self.reads)
+
+    @property
+    def ticket_width(self):
+        """Width of the `id` of translations."""
+        return ticket(slots=self.tickets, classes=self.classes).size
+
+    @property
+    def outstanding(self):
+        """Writes without response per class."""
+        return OUTSTANDING_PER_SLOT * self.writes
+
+    @property
+    def number_width(self):
+        """Width of sequence numbers of writes."""
+        return number_width(writes=self.writes, outstanding=self.outstanding, reads=self.reads)
+
+    @property
+    def bus_id_width(self):
+        """Width of AXI IDs: the class of a write, the buffer of a read."""
+        return max(exact_log2(self.classes), exact_log2(self.pieces))
+
+
+class DmaEngine(wiring.Component):
+    """Carry memory TLPs of devices to AXI4 and back (rules S1, S5, S11, S12).
+
+    ```
+    write -> WritePath --request--> arbiter --> request       result --> Answers --> WritePath
+    read  -> ReadPath  --request-->                              |          '-----> ReadPath
+              '--> completion, deny                          WriteOrder (numbers, responses)
+    ```
+
+    * Nothing reaches memory without a result that permits it. Each result is retired exactly once:
+      ``retire[0]`` for writes, when their response has come or they are dropped; ``retire[1]`` for
+      reads, when their data has been fetched or they are refused.
+    * ``result`` is always ready: whatever a result needs was reserved before its request.
+    * Writes of one class (a hash of the ordering source) have one AXI ID and stay in order. A read
+      is issued after the responses of the earlier writes of its class.
+    * Reads never hold up writes. Reads are taken once the tables are cleared, 32 clocks per read
+      slot after a reset; the memory must be reset, or idle, with the block.
+
+    1 beat per clock in each direction.
+
+    Parameters
+    ----------
+    data_width : :class:`int`
+        Width of payload beats and of the bus, 64 to 512.
+    address_width : :class:`int`
+        Width of physical addresses.
+    pcie : :class:`PcieConfig`
+        Its ``max_payload_bytes`` is the size of buffers.
+    dma : :class:`DmaConfig`
+        Sizes and rules.
+
+    Attributes ``id_width`` and ``bus_id_width`` are the widths of the `id` of translations and of
+    the IDs on ``bus``.
+
+    Members
+    -------
+    write : ``In(stream.Signature(write_beat(data_width)))``
+        Posted writes. Of those that `posted` of a read counts, at most 2 may be queued behind what
+        is offered here when the read is offered.
+    read : ``In(stream.Signature(read_request()))``
+        Reads.
+    request : ``Out(stream.Signature(translation_request(id_width)))``
+        Accesses to be translated.
+    result : ``In(stream.Signature(translation_result(id_width, address_width)))``
+        Answers, in order for each ordering source.
+    retire : ``Out(retire_signature()).array(2)``
+        Transactions that are done with memory.
+    completion : ``Out(stream.Signature(tlp_beat(data_width)))``
+        Completions with data, and those that tell of a failed memory read (CA, no strobe).
+    deny : ``Out(stream.Signature(CompletionRequest))``
+        Completions of reads that were not permitted.
+    error : ``Out(stream.Signature(ErrorRecord))``
+        Poisoned writes, and failures of memory.
+    bus : ``Out(Axi4Signature(...))``
+        Memory.
+    max_payload : ``In(3)``
+        Largest payload of a completion, ``128 << max_payload`` bytes.
+    completer_id : ``In(16)``
+        Completer ID.
+    writes_used, reads_used, pieces_used : ``Out(...)``
+        Slots in use; all 0 when idle but for writes without response.
+
+    Raises
+    ------
+    TypeError
+        If ``pcie`` or ``dma`` is not a configuration.
+    ValueError
+        If a width is out of range.
+    """
+
+    def __init__(self, *, data_width, address_width, pcie, dma):
+        if data_width not in (64, 128, 256, 512):
+            raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
+        if not isinstance(address_width, int) or not 32 <= address_width <= 64:
+            raise ValueError(f"Address width must be an integer in 32..64, not {address_width!r}")
+        if not isinstance(pcie, PcieConfig):
+            raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
+        if not isinstance(dma, DmaConfig):
+            raise TypeError(f"DMA configuration must be a DmaConfig, not {dma!r}")
+        self.dma = dma
+        self.shape = s = DmaShape(
+            data_width=data_width, address_width=address_width,
+            max_payload_bytes=pcie.max_payload_bytes, writes=dma.writes, reads=dma.reads,
+            pieces=dma.read_pieces, classes=1 if dma.order_scope == "link" else dma.write_ids)
+        self.id_width     = s.ticket_width
+        self.bus_id_width = s.bus_id_width
+        super().__init__({
+            "write":        In(stream.Signature(write_beat(data_width))),
+            "read":         In(stream.Signature(read_request())),
+            "request":      Out(stream.Signature(translation_request(self.id_width))),
+            "result":       In(stream.Signature(translation_result(self.id_width,
+                                                                   address_width))),
+            "retire":       Out(retire_signature()).array(2),
+            "completion":   Out(stream.Signature(tlp_beat(data_width))),
+            "deny":         Out(stream.Signature(CompletionRequest)),
+            "error":        Out(stream.Signature(ErrorRecord)),
+            "bus":          Out(Axi4Signature(data_width=data_width, address_width=address_width,
+                                              id_width=s.bus_id_width)),
+            "max_payload":  In(3),
+            "completer_id": In(16),
+            "writes_used":  Out(range(s.writes + 1)),
+            "reads_used":   Out(range(s.reads + 1)),
+            "pieces_used":  Out(range(s.pieces + 1)),
+        })
+
+    def elaborate(self, platform):
+        m, s, dma = Module(), self.shape, self.dma
+        link = dma.order_scope == "link"
+        m.submodules.writes = writes = WritePath(shape=s, fabric_ordered=dma.fabric_ordered,
+                                                 link_order=link)
+        m.submodules.reads = reads = ReadPath(shape=s, link_order=link)
+        m.submodules.order = order = WriteOrder(classes=s.classes, width=s.number_width)
+        m.submodules.answers = answers = Answers(
+            writes=s.writes, reads=s.reads, classes=s.classes, number_width=s.number_width,
+            address_width=s.address_width)
+        m.submodules.requests = requests = StreamArbiter(self.request.payload.shape(), ports=2)
+        m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=3)
+        m.submodules.port = port = AxiPort(
+            data_width=s.data_width, address_width=s.address_width, id_width=s.bus_id_width,
+            cache=dma.cache, prot=dma.prot, qos=dma.qos)
+
+        wiring.connect(m, wiring.flipped(self.write), writes.i)
+        wiring.connect(m, wiring.flipped(self.read), reads.i)
+        wiring.connect(m, writes.request, requests.i[0])
+        wiring.connect(m, reads.request, requests.i[1])
+        wiring.connect(m, requests.o, wiring.flipped(self.request))
+        wiring.connect(m, wiring.flipped(self.result), answers.i)
+        wiring.connect(m, answers.arrive, order.arrive)
+        wiring.connect(m, answers.write_answer, writes.answer)
+        wiring.connect(m, answers.read_answer, reads.answer)
+        wiring.connect(m, answers.write, writes.go)
+        wiring.connect(m, answers.read, reads.go)
+        wiring.connect(m, writes.respond, order.respond)
+        wiring.connect(m, writes.ask, order.ask[0])
+        wiring.connect(m, reads.ask, order.ask[1])
+        wiring.connect(m, writes.retire, wiring.flipped(self.retire[0]))
+        wiring.connect(m, reads.retire, wiring.flipped(self.retire[1]))
+        wiring.connect(m, reads.completion, wiring.flipped(self.completion))
+        wiring.connect(m, reads.deny, wiring.flipped(self.deny))
+        for source, sink in zip((*writes.errors, reads.error), errors.i, strict=True):
+            wiring.connect(m, source, sink)
+        wiring.connect(m, errors.o, wiring.flipped(self.error))
+        for source, sink in ((writes.aw, port.aw), (writes.w, port.w), (port.b, writes.b),
+                             (reads.ar, port.ar), (port.r, reads.r)):
+            wiring.connect(m, source, sink)
+        wiring.connect(m, port.bus, wiring.flipped(self.bus))
+        m.d.comb += [
+            reads.forwarded.eq(writes.forwarded),
+            reads.pending.eq(writes.pending),
+            reads.max_payload.eq(self.max_payload),
+            reads.completer_id.eq(self.completer_id),
+            self.writes_used.eq(writes.used),
+            self.reads_used.eq(reads.used),
+            self.pieces_used.eq(reads.pieces_used),
+        ]
+        return m

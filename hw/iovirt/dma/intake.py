@@ -1,0 +1,191 @@
+"""Arrival of posted writes."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from iovirt.pcie.layouts import ErrorCause, ErrorRecord, write_beat
+from iovirt.stream import StreamQueue
+
+from .align import DWORD, lanes_below, rotate_lanes
+from .lanes import lane_write
+from .layouts import slot_write, ticket, translation_request, write_entry
+from .requests import fill_request
+
+__all__ = ["WriteIntake"]
+
+#: Writes that have been stored and wait for the remap engine; half of them may be on the way.
+QUEUE_DEPTH = 8
+
+#: Writes that may be offered or queued in front of the block while a read behind them is offered,
+#: and clocks for which such a queue may pause.
+HIDDEN_WRITES = 3
+HIDDEN_CLOCKS = 3
+
+
+class WriteIntake(wiring.Component):
+    """Store each posted write, rotated to its byte lanes, and ask for its translation when the last
+    beat is in (rule S12).
+
+    Aborted writes vanish. Poisoned ones are dropped and recorded, because AXI4 cannot carry poison;
+    they are not translated. Both keep their place in the order in which writes are forwarded.
+
+    Takes 1 beat per clock while slots are free and the remap engine keeps up. The request is
+    offered 3 clocks after the last beat; the last row is in memory by then.
+
+    Parameters
+    ----------
+    data_width : :class:`int`
+        Width of a beat.
+    rows : :class:`int`
+        Rows of a slot.
+    slots : :class:`int`
+        Number of slots for writes.
+    tickets : :class:`int`
+        Number of slots that a ticket can name.
+    classes : :class:`int`
+        Number of ordering classes.
+    link_order : :class:`bool`
+        All writes are of one ordering source.
+
+    Members
+    -------
+    i : ``In(stream.Signature(write_beat(data_width)))``
+        Posted writes.
+    slot : ``In(stream.Signature(range(slots)))``
+        Free slots; one is taken with the last beat of a good write.
+    payload : ``Out(lane_write(...))``
+        Payload to memory.
+    entry : ``Out(slot_write(...))``
+        What else is kept.
+    request : ``Out(stream.Signature(translation_request(...)))``
+        One for each good write, in order.
+    error : ``Out(stream.Signature(ErrorRecord))``
+        One for each poisoned write.
+    forwarded : ``Out(8)``
+        Count of the writes that were forwarded or dropped, modulo.
+    pending : ``Out(8)``
+        At least the number of the writes that have not yet been forwarded or dropped, up to
+        ``HIDDEN_WRITES`` in front of ``i`` included; 0 when it is quiet.
+    """
+
+    def __init__(self, *, data_width, rows, slots, tickets, classes, link_order):
+        self.data_width = data_width
+        self.lanes      = data_width // DWORD
+        self.rows       = rows
+        self.slots      = slots
+        self.classes    = classes
+        self.link_order = link_order
+        self.ticket     = ticket(slots=tickets, classes=classes)
+        self.request_shape = translation_request(self.ticket.size)
+        super().__init__({
+            "i":         In(stream.Signature(write_beat(data_width))),
+            "slot":      In(stream.Signature(range(slots))),
+            "payload":   Out(lane_write(lanes=self.lanes, slots=slots, rows=rows)),
+            "entry":     Out(slot_write(write_entry(), slots)),
+            "request":   Out(stream.Signature(self.request_shape)),
+            "error":     Out(stream.Signature(ErrorRecord)),
+            "forwarded": Out(8),
+            "pending":   Out(8),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = StreamQueue(
+            data.StructLayout({"drop": 1, "poison": 1, "request": self.request_shape}),
+            depth=QUEUE_DEPTH)
+
+        # Nothing stops a write between its first beat and the queue, so both ends are reserved.
+        beat, head = self.i.payload, Signal()
+        good = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~beat.first | (self.slot.valid & (queue.level < QUEUE_DEPTH // 2))),
+            head.eq(self.i.valid & self.i.ready),
+            good.eq(~beat.abort & ~beat.header.ep),
+            self.slot.ready.eq(head & beat.last & good),
+        ]
+        self._elaborate_payload(m, head, beat)
+        self._elaborate_request(m, queue, head, beat)
+        self._elaborate_forward(m, queue)
+
+        # A write may be on its way here while the read behind it has arrived already. As long as
+        # beats come, and a little longer, some count as pending, so that no read slips by.
+        unfinished, recent = Signal(8), Signal(HIDDEN_CLOCKS)
+        m.d.sync += [
+            unfinished.eq(unfinished + (head & beat.first) - (queue.o.valid & queue.o.ready)),
+            recent.eq(Cat(self.i.valid, recent)),
+        ]
+        m.d.comb += self.pending.eq(unfinished
+                                    + Mux(self.i.valid | recent.any(), HIDDEN_WRITES, 0))
+        return m
+
+    def _elaborate_payload(self, m, head, beat):
+        # Two stages: take the beat, rotate it. A slot that an aborted write leaves is used again.
+        lane = beat.header.address[2:2 + exact_log2(self.lanes)]
+        taken = Signal.like(lane)
+        words = Signal(self.data_width)
+        row   = Signal(range(self.rows))
+        moved = Signal()
+        port  = self.payload
+        m.d.sync += [
+            moved.eq(head),
+            taken.eq(lane),
+            words.eq(beat.data),
+            port.en.eq(moved),
+            port.data.eq(rotate_lanes(words, taken)),
+            port.bump.eq(lanes_below(taken)),
+        ]
+        place = Signal.like(port.row), Signal.like(port.slot)
+        m.d.sync += [
+            Cat(*place).eq(Cat(Mux(beat.first, 0, row), self.slot.payload)),
+            Cat(port.row, port.slot).eq(Cat(*place)),
+        ]
+        with m.If(head):
+            m.d.sync += row.eq(Mux(beat.first, 0, row) + 1)
+
+    def _elaborate_request(self, m, queue, head, beat):
+        # What the last beat brings, one clock later, is stored and queued.
+        done, abort, slot = Signal(), Signal(), Signal.like(self.slot.payload)
+        header = Signal.like(beat.header)
+        m.d.sync += [
+            done.eq(head & beat.last),
+            abort.eq(beat.abort),
+            slot.eq(self.slot.payload),
+            header.eq(beat.header),
+        ]
+        id = Signal(self.ticket)
+        entry = self.entry.data
+        m.d.comb += [
+            self.entry.en.eq(done & ~abort & ~header.ep),
+            self.entry.slot.eq(slot),
+            *(entry[field].eq(header[field])
+              for field in ("rid", "segment", "address", "length_dw", "first_be", "last_be")),
+            entry.relaxed.eq(header.attr[1]),
+            id.slot.eq(slot),
+            id.nothing.eq((header.length_dw == 1) & (header.first_be == 0)),
+            queue.i.valid.eq(done),
+            queue.i.payload.drop.eq(abort),
+            queue.i.payload.poison.eq(header.ep & ~abort),
+            *fill_request(queue.i.payload.request, header, id, write=True, classes=self.classes,
+                          link_order=self.link_order),
+        ]
+
+    def _elaborate_forward(self, m, queue):
+        # The queue keeps dropped writes too, so `forwarded` counts in the order of arrival.
+        request = queue.o.payload.request
+        goes = Signal()
+        m.d.comb += [
+            goes.eq(~queue.o.payload.drop & ~queue.o.payload.poison),
+            self.request.valid.eq(queue.o.valid & goes),
+            self.request.payload.eq(request),
+            self.error.valid.eq(queue.o.valid & queue.o.payload.poison),
+            self.error.payload.cause.eq(ErrorCause.POISONED_WRITE),
+            self.error.payload.segment.eq(request.device_id[16:]),
+            self.error.payload.rid.eq(request.device_id[:16]),
+            self.error.payload.address.eq(request.iova),
+            queue.o.ready.eq(queue.o.payload.drop | (goes & self.request.ready)
+                             | (queue.o.payload.poison & self.error.ready)),
+        ]
+        with m.If(queue.o.valid & queue.o.ready):
+            m.d.sync += self.forwarded.eq(self.forwarded + 1)

@@ -1,0 +1,189 @@
+"""Payloads of the streams of the DMA data path, and what its tables hold."""
+
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
+from amaranth.utils import bits_for, exact_log2
+
+__all__ = [
+    "NUMBER_MARGIN",
+    "gate_request",
+    "number_width",
+    "piece_place",
+    "piece_record",
+    "piece_status",
+    "read_answer",
+    "read_entry",
+    "retire_signature",
+    "slot_write",
+    "ticket",
+    "translation_request",
+    "translation_result",
+    "write_answer",
+    "write_entry",
+    "write_job",
+    "write_open",
+]
+
+#: Clocks within which a waiting read is looked at again, beyond two for each read slot.
+NUMBER_MARGIN = 64
+
+
+def translation_request(id_width):
+    """To the remap engine: an access that wants a permission and a physical address."""
+    return data.StructLayout({
+        "device_id": 24,        # {segment 8, RID 16}
+        "pv":        1,
+        "pid":       20,
+        "priv":      1,
+        "exec":      1,
+        "write":     1,
+        "at":        2,
+        "iova":      64,
+        "source":    24,        # ordering source; results of one source come in order
+        "id":        id_width,  # a `ticket`, returned with the result
+    })
+
+
+def translation_result(id_width, address_width):
+    """From the remap engine."""
+    return data.StructLayout({
+        "ok":    1,
+        "ca":    1,                   # if not ok: CA rather than UR
+        "ppn":   address_width - 12,  # if ok
+        "id":    id_width,
+        "epoch": 1,                   # given back on `retire`
+    })
+
+
+def retire_signature():
+    """Pulse ``valid``: one transaction of ``epoch`` is done with memory."""
+    return wiring.Signature({"valid": Out(1), "epoch": Out(1)})
+
+
+def ticket(*, slots, classes):
+    """What the `id` of a translation means here."""
+    return data.StructLayout({
+        "slot":    range(slots),         # of the write or of the read
+        "order":   exact_log2(classes),  # ordering class, the AXI ID of writes
+        "nothing": 1,                    # a write of no byte
+        "read":    1,
+    })
+
+
+def number_width(*, writes, outstanding, reads):
+    """Width of sequence numbers of writes, wide enough that before and after stay distinct."""
+    return bits_for(max(writes + outstanding, 2 * reads + NUMBER_MARGIN)) + 1
+
+
+def slot_write(shape, slots):
+    """Write port of a memory with one entry per slot, seen from the writer."""
+    return wiring.Signature({"en": Out(1), "slot": Out(range(slots)), "data": Out(shape)})
+
+
+def write_entry():
+    """What is kept of a posted write from its arrival on."""
+    return data.StructLayout({
+        "rid":       16,
+        "segment":   8,
+        "address":   64,
+        "length_dw": 11,
+        "first_be":  4,
+        "last_be":   4,
+        "relaxed":   1,   # RO: may pass earlier writes
+    })
+
+
+def write_answer(*, classes, number_width, address_width):
+    """What is kept of a write from its translation on."""
+    return data.StructLayout({
+        "go":     1,                    # permitted, and there is something to write
+        "ppn":    address_width - 12,
+        "epoch":  1,
+        "order":  exact_log2(classes),
+        "number": number_width,         # writes of its class before it, modulo
+    })
+
+
+def write_job(*, slots, lanes, rows):
+    """The payload of one write, to be sent on the W channel."""
+    return data.StructLayout({
+        "slot":       range(slots),
+        "empty":      1,               # send nothing, only free the slot
+        "first_lane": exact_log2(lanes),
+        "last_lane":  exact_log2(lanes),
+        "last_row":   range(rows + 1),
+        "first_be":   4,
+        "last_be":    4,
+        "single":     1,               # one Dword: `first_be` alone counts
+    })
+
+
+def write_open():
+    """What is kept of a write until its response."""
+    return data.StructLayout({"epoch": 1, "rid": 16, "segment": 8, "address": 64})
+
+
+def read_entry():
+    """What is kept of a read from its arrival on."""
+    return data.StructLayout({
+        "rid":       16,
+        "segment":   8,
+        "tag":       10,
+        "tc":        3,
+        "attr":      3,
+        "address":   64,
+        "length_dw": 11,
+        "skip":      2,   # disabled bytes before the first enabled one
+        "trim":      2,   # and after the last enabled one
+    })
+
+
+def read_answer(*, address_width):
+    """What is kept of a read from its translation on."""
+    return data.StructLayout({"ok": 1, "ca": 1, "ppn": address_width - 12, "epoch": 1})
+
+
+def gate_request(*, slots, classes, number_width):
+    """A translated read that may have to wait for earlier writes of its class."""
+    return data.StructLayout({
+        "slot":   range(slots),
+        "order":  exact_log2(classes),
+        "number": number_width,         # writes of its class before it, modulo
+        "denied": 1,                    # touches no memory, so waits for nothing
+    })
+
+
+def piece_place(*, slots):
+    """Which piece of which read a completion buffer holds."""
+    return data.StructLayout({
+        "slot":  range(slots),
+        "index": 5,             # 4096 / 128 pieces at most
+        "last":  1,
+        "epoch": 1,
+    })
+
+
+def piece_record(*, lanes):
+    """What the completion of a piece needs."""
+    return data.StructLayout({
+        "rid":        16,
+        "segment":    8,
+        "tag":        10,
+        "tc":         3,
+        "attr":       3,
+        "address":    64,                # of the request
+        "byte_count": 13,                # left in the request, this piece included
+        "lower_addr": 7,
+        "length_dw":  11,                # of this piece
+        "first_lane": exact_log2(lanes),
+    })
+
+
+def piece_status(*, pieces):
+    """A piece, and how its read went."""
+    return data.StructLayout({
+        "piece":  range(pieces),
+        "poison": 1,              # SLVERR in it
+        "abort":  1,              # DECERR in it
+        "drop":   1,              # its request has ended before: send nothing
+    })

@@ -1,0 +1,133 @@
+"""Reads, from request TLP over AXI to completions."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from iovirt.pcie.layouts import CompletionRequest, ErrorRecord, read_request, tlp_beat
+
+from .arrivals import ReadArrivals, read_beat
+from .completions import Completions
+from .cutter import ReadCutter
+from .lanes import LaneMemory
+from .layouts import (
+    gate_request,
+    read_answer,
+    read_entry,
+    retire_signature,
+    slot_write,
+    translation_request,
+)
+from .order import ask_signature
+from .pool import SlotPool
+from .read_gate import ReadGate
+from .read_intake import ReadIntake
+from .read_issue import ReadIssue
+from .sequencer import ReadSequencer
+from .transactions import TransactionTable
+from .write_issue import address_request
+
+__all__ = ["ReadPath"]
+
+
+class ReadPath(wiring.Component):
+    """Have reads translated, let them wait for earlier writes, fetch them in pieces, complete them.
+
+    Members are those of the parts: see :class:`ReadIntake`, :class:`ReadGate`,
+    :class:`ReadCutter`, :class:`ReadIssue`, :class:`ReadArrivals`, :class:`ReadSequencer` and
+    :class:`Completions`.
+
+    Parameters
+    ----------
+    shape : :class:`DmaShape`
+        Sizes of the data path.
+    link_order : :class:`bool`
+        See :class:`ReadIntake`.
+    """
+
+    def __init__(self, *, shape, link_order):
+        self.shape      = shape
+        self.link_order = link_order
+        gate  = gate_request(slots=shape.reads, classes=shape.classes,
+                             number_width=shape.number_width)
+        burst = address_request(address_width=shape.address_width, id_width=shape.bus_id_width)
+        beat  = read_beat(data_width=shape.data_width, id_width=shape.bus_id_width)
+        answer = read_answer(address_width=shape.address_width)
+        super().__init__({
+            "i":            In(stream.Signature(read_request())),
+            "forwarded":    In(8),
+            "pending":      In(8),
+            "request":      Out(stream.Signature(translation_request(shape.ticket_width))),
+            "answer":       In(slot_write(answer, shape.reads)),
+            "go":           In(stream.Signature(gate)),
+            "ask":          Out(ask_signature(classes=shape.classes, width=shape.number_width)),
+            "ar":           Out(stream.Signature(burst)),
+            "r":            In(stream.Signature(beat)),
+            "completion":   Out(stream.Signature(tlp_beat(shape.data_width))),
+            "deny":         Out(stream.Signature(CompletionRequest)),
+            "retire":       Out(retire_signature()),
+            "error":        Out(stream.Signature(ErrorRecord)),
+            "max_payload":  In(3),
+            "completer_id": In(16),
+            "used":         Out(range(shape.reads + 1)),
+            "pieces_used":  Out(range(shape.pieces + 1)),
+        })
+
+    def elaborate(self, platform):
+        m, s = Module(), self.shape
+        memory = {"lanes": s.lanes, "rows": s.rows}
+        m.submodules.pool = pool = SlotPool(slots=s.reads)
+        m.submodules.pieces = pieces = SlotPool(slots=s.pieces)
+        m.submodules.payload = payload = LaneMemory(slots=s.pieces, **memory)
+        m.submodules.table = table = TransactionTable(
+            read_entry(), read_answer(address_width=s.address_width), slots=s.reads)
+        m.submodules.intake = intake = ReadIntake(
+            slots=s.reads, tickets=s.tickets, classes=s.classes, link_order=self.link_order)
+        m.submodules.gate = gate = ReadGate(slots=s.reads, classes=s.classes,
+                                            number_width=s.number_width)
+        m.submodules.cutter = cutter = ReadCutter(
+            address_width=s.address_width, slots=s.reads, largest_payload=s.largest_payload)
+        m.submodules.issue = issue = ReadIssue(
+            lanes=s.lanes, slots=s.reads, pieces=s.pieces, address_width=s.address_width,
+            id_width=s.bus_id_width)
+        m.submodules.arrivals = arrivals = ReadArrivals(pieces=s.pieces, id_width=s.bus_id_width,
+                                                        **memory)
+        m.submodules.sequencer = sequencer = ReadSequencer(slots=s.reads, pieces=s.pieces)
+        m.submodules.completions = completions = Completions(pieces=s.pieces, **memory)
+
+        wiring.connect(m, wiring.flipped(self.i), intake.i)
+        wiring.connect(m, pool.o, intake.slot)
+        wiring.connect(m, intake.entry, table.entry)
+        wiring.connect(m, intake.request, wiring.flipped(self.request))
+        wiring.connect(m, wiring.flipped(self.answer), table.answer)
+        wiring.connect(m, wiring.flipped(self.go), gate.i)
+        wiring.connect(m, gate.ask, wiring.flipped(self.ask))
+        wiring.connect(m, gate.o, table.i)
+        wiring.connect(m, table.o, cutter.i)
+        wiring.connect(m, cutter.o, issue.i)
+        wiring.connect(m, pieces.o, issue.piece)
+        wiring.connect(m, issue.address, wiring.flipped(self.ar))
+        wiring.connect(m, issue.place, sequencer.place)
+        wiring.connect(m, issue.record, completions.record)
+        wiring.connect(m, issue.deny, wiring.flipped(self.deny))
+        wiring.connect(m, issue.denied, sequencer.denied)
+        wiring.connect(m, wiring.flipped(self.r), arrivals.i)
+        wiring.connect(m, arrivals.payload, payload.write)
+        wiring.connect(m, arrivals.o, sequencer.i)
+        wiring.connect(m, sequencer.o, completions.i)
+        wiring.connect(m, sequencer.retire, wiring.flipped(self.retire))
+        wiring.connect(m, sequencer.put, pool.put)
+        wiring.connect(m, completions.payload, payload.read)
+        wiring.connect(m, completions.put, pieces.put)
+        wiring.connect(m, completions.o, wiring.flipped(self.completion))
+        wiring.connect(m, completions.error, wiring.flipped(self.error))
+        m.d.comb += [
+            intake.forwarded.eq(self.forwarded),
+            intake.pending.eq(self.pending),
+            intake.enable.eq(arrivals.enable & sequencer.enable),
+            cutter.max_payload.eq(self.max_payload),
+            completions.completer_id.eq(self.completer_id),
+            self.used.eq(pool.used),
+            self.pieces_used.eq(pieces.used),
+        ]
+        return m

@@ -1,0 +1,29 @@
+"""Translation requests, made from headers."""
+
+from amaranth import *
+
+from .order import order_class
+
+__all__ = ["fill_request"]
+
+
+def fill_request(request, header, id, *, write, classes, link_order):
+    """Return statements that fill ``request`` for the access of ``header``, and the ticket ``id``
+    but for its slot.
+    """
+    device = Cat(header.rid, header.segment)
+    source = C(0, 24) if link_order else device
+    return [
+        id.order.eq(order_class(source, classes=classes)),
+        id.read.eq(not write),
+        request.device_id.eq(device),
+        request.source.eq(source),
+        request.pv.eq(header.pv),
+        request.pid.eq(header.pid),
+        request.priv.eq(header.priv),
+        request.exec.eq(header.exec if not write else 0),
+        request.write.eq(write),
+        request.at.eq(header.at),
+        request.iova.eq(header.address),
+        request.id.eq(id),
+    ]
