@@ -1,1 +1,6 @@
 """Tables in synchronous memories, and what belongs to them."""
+
+from .plru import Plru
+from .ways import WayTable
+
+__all__ = ["Plru", "WayTable"]
