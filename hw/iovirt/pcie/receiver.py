@@ -116,11 +116,12 @@ class Receiver(wiring.Component):
         completion, message, error = (queues[name].i for name in ("completion", "message", "error"))
 
         # Whoever may get this TLP must have room, whatever the verdict: that keeps the verdict out
-        # of the path to `rx.ready`.
+        # of the path to `rx.ready`. A nullified request needs none: it has no credit.
         m.d.comb += taken.ready.eq(~(
             (facts.is_write & ~write.ready) | (facts.is_completion & ~completion.ready)
             | (facts.is_message & ~message.ready)
-            | ((facts.is_read | facts.is_refused) & ~(read.ready & refuse.ready))))
+            | ((facts.is_read | facts.is_refused) & beat.last & ~beat.nullify
+               & ~(read.ready & refuse.ready))))
 
         # `broken`: the payload has already shown the wrong size, the rest is swallowed.
         wrong, broken, malformed = Signal(), Signal(), Signal()
