@@ -46,3 +46,12 @@ count, lower address, boundaries, payload). A violation raises `CheckFailed` nam
 `ToolMissing` is raised if there is no C++ compiler or no Verilator, and says what to install;
 `open_simulation` then falls back to the Amaranth simulator if ``fallback=True`` is given.
 """
+
+from .build import BuildError, Design, build, cache_directory
+from .program import Command, Event, Program, Transfer, Translation
+from .simulation import CheckFailed, Simulation, Timeout, open_simulation
+from .tools import ToolMissing
+
+__all__ = ["BuildError", "CheckFailed", "Command", "Design", "Event", "Program", "Simulation",
+           "Timeout", "ToolMissing", "Transfer", "Translation", "build", "cache_directory",
+           "open_simulation"]

@@ -1,0 +1,401 @@
+#include "bench.h"
+
+namespace {
+
+// Registers of the command queue (RISC-V IOMMU 1.0, 5).
+constexpr u64 CQH = 32, CQT = 36, CQCSR = 72, CQ_ERRORS = 0x700;
+
+AxiKnobs table_knobs(Settings& s) {
+    return {s.table_latency, s.table_write_latency, s.table_jitter, s.table_reorder, s.table_stall};
+}
+
+#ifdef IOVIRT_HAS_DMA
+AxiKnobs dma_knobs(Settings& s) {
+    return {s.dma_latency, s.dma_write_latency, s.dma_jitter, s.dma_reorder, s.dma_stall};
+}
+#endif
+
+}  // namespace
+
+Bench::Bench(const char* waves)
+    : model_(&context_), walks_(statistics, settings, memory_),
+      transfers_(statistics, settings, errors, events, walks_),
+      table_(TablePort{model_}, "table", memory_, table_knobs(settings), walks_, errors, random_),
+      csr_(CsrPort{model_}, errors)
+#ifdef IOVIRT_HAS_DMA
+      , dma_(DmaPort{model_}, "dma", memory_, dma_knobs(settings), transfers_, errors, random_)
+#endif
+#ifdef IOVIRT_HAS_RX
+      , source_(RxPort{model_}, transfers_, settings, statistics, random_)
+      , sink_(TxPort{model_}, transfers_, settings, statistics, random_, errors)
+#endif
+#ifdef IOVIRT_HAS_REQUEST
+      , remap_(model_, settings, statistics, errors, events, random_)
+#endif
+{
+#ifdef IOVIRT_HAS_RX
+    transfers_.send = [this](Tlp&& tlp) { source_.push(std::move(tlp)); };
+#endif
+#if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
+    if (waves && *waves) {
+        context_.traceEverOn(true);
+        waves_ = std::make_unique<Waves>();
+        model_.trace(waves_.get(), 99);
+        waves_->open(waves);
+    }
+#else
+    (void)waves;
+#endif
+    reset(4);
+}
+
+Bench::~Bench() {
+#if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
+    if (waves_) waves_->close();
+#endif
+    model_.final();
+}
+
+void Bench::reset(u64 clocks) {
+    random_.state = settings.seed;
+    transfers_.reset();
+    table_.reset();
+    csr_.reset();
+#ifdef IOVIRT_HAS_DMA
+    dma_.reset();
+#endif
+#ifdef IOVIRT_HAS_RX
+    source_.reset();
+    sink_.reset();
+#endif
+#ifdef IOVIRT_HAS_REQUEST
+    remap_.reset();
+#endif
+    model_.rst = 1;
+    for (u64 n = 0; n < clocks; ++n) {
+        model_.clk = 0, model_.eval();
+        model_.clk = 1, model_.eval();
+        ++now_;
+    }
+    model_.rst = 0;
+    tail_ = head_ = 0;
+}
+
+// Inputs were driven after the last edge. Settle, look at every handshake, clock, drive again.
+void Bench::cycle() {
+    model_.clk = 0;
+    model_.eval();
+#if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
+    if (waves_) waves_->dump(now_ * 4);
+#endif
+    walks_.now = transfers_.now = now_;
+    table_.sample(now_);
+    csr_.sample();
+#ifdef IOVIRT_HAS_DMA
+    dma_.sample(now_);
+#endif
+#ifdef IOVIRT_HAS_RX
+    source_.sample(now_);
+    sink_.sample(now_);
+#endif
+#ifdef IOVIRT_HAS_REQUEST
+    remap_.sample(now_);
+#endif
+    model_.clk = 1;
+    model_.eval();
+#if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
+    if (waves_) waves_->dump(now_ * 4 + 2);
+#endif
+    ++now_;
+    ++statistics.cycles;
+    table_.drive(now_);
+    csr_.drive();
+#ifdef IOVIRT_HAS_DMA
+    dma_.drive(now_);
+#endif
+#ifdef IOVIRT_HAS_RX
+    source_.drive();
+    sink_.drive();
+#ifdef IOVIRT_HAS_FC
+    put(model_.tx_fc_ph, settings.fc_header), put(model_.tx_fc_pd, settings.fc_data);
+    put(model_.tx_fc_nph, settings.fc_header), put(model_.tx_fc_npd, settings.fc_data);
+    put(model_.tx_fc_cplh, settings.fc_header), put(model_.tx_fc_cpld, settings.fc_data);
+#endif
+#endif
+#ifdef IOVIRT_HAS_REQUEST
+    remap_.drive(now_);
+#endif
+}
+
+u64 Bench::outstanding() const {
+    u64 count = transfers_.outstanding();
+#ifdef IOVIRT_HAS_REQUEST
+    count += remap_.outstanding();
+#endif
+    return count;
+}
+
+// Changes whenever something moves.
+u64 Bench::progress() const {
+    return statistics.rx_beats + statistics.tx_beats + statistics.dma_reads +
+           statistics.dma_writes + statistics.table_reads + statistics.table_writes +
+           statistics.requests + statistics.results;
+}
+
+bool Bench::stuck(u64 limit) {
+    if (progress() != last_progress_) last_progress_ = progress(), progress_at_ = now_;
+    return now_ - progress_at_ > limit;
+}
+
+u64 Bench::run(const u64* program, u64 count) {
+    op_ = 0;
+    for (u64 at = 0; at < count && !errors.count; ++op_) {
+        const u64* op = program + at;
+        u64 length = op[0] >> 8 & 0xffffff;
+        if (!length || at + length > count) {
+            errors.add("program: operation %u has %llu words", op_, (unsigned long long)length);
+            break;
+        }
+        step_ = 0;
+        started_ = progress_at_ = now_;
+        while (!execute(op, u32(op[0] >> 32), length) && !errors.count) cycle();
+        at += length;
+    }
+    return errors.count;
+}
+
+bool Bench::execute(const u64* op, u32 argument, u64 length) {
+    switch (Opcode(op[0] & 255)) {
+    case OP_RESET: reset(argument); return true;
+    case OP_RUN:
+        if (now_ - started_ >= op[1]) return true;
+        return false;
+    case OP_MEMORY_WRITE:
+        for (u64 n = 2; n < length; ++n) memory_.write(op[1] + (n - 2) * 8, op[n]);
+        return true;
+    case OP_MEMORY_READ: {
+        std::vector<u64> values;
+        for (u64 n = 0; n < op[2]; ++n) values.push_back(memory_.read(op[1] + n * 8));
+        events.add_words(EVENT_MEMORY, op_, values);
+        return true;
+    }
+    case OP_MEMORY_CLEAR: memory_.clear(), walks_.clear(); return true;
+    case OP_BACKGROUND: memory_.background(op[1], op[2], op[3]); return true;
+    case OP_FAIL:
+        memory_.fail(op[1], op[2], Resp(argument & 3), Resp(argument >> 2 & 3));
+        return true;
+    case OP_CSR_WRITE: return csr(op, argument, true);
+    case OP_CSR_READ: return csr(op, argument, false);
+    case OP_CSR_POLL: return poll(op, argument);
+    case OP_TRANSLATE: return translate(op, argument);
+    case OP_DMA: return dma(op, argument, length);
+    case OP_TLP: return tlp(op, argument, length);
+    case OP_WAIT: return wait(op, argument);
+    case OP_COMMAND_RING:
+        ring_ = op[1], entries_ = u64(1) << op[2], tail_ = head_ = 0;
+        return true;
+    case OP_COMMAND: return command(op);
+    case OP_COMMAND_WAIT: return command_wait(op, argument);
+    case OP_SET:
+        if (argument >= Settings::count) errors.add("program: setting %u", argument);
+        else settings.array()[argument] = op[1];
+        if (argument == 0) random_.state = op[1];
+        return true;
+    case OP_ALLOW: transfers_.allow(op[1], op[2]); return true;
+    case OP_CLASSIFY:
+        walks_.classify(op[1] / 4096, TableClass(argument & 255), u16(argument >> 8), op[2]);
+        return true;
+    case OP_FORGET: walks_.forget(u16(argument), op[1], op[2]); return true;
+    case OP_MARK: events.add(EVENT_MARK, op_, now_, u64(model_.wsi)); return true;
+    case OP_TABLE_WRITES:
+        for (auto& [address, word] : walks_.writes)
+            events.add(EVENT_TABLE_WRITE, op_, address, word);
+        walks_.writes.clear();
+        walks_.log_writes = argument;
+        return true;
+    }
+    errors.add("program: opcode %u of operation %u", unsigned(op[0] & 255), op_);
+    return true;
+}
+
+bool Bench::csr(const u64* op, u32 argument, bool write) {
+    if (step_ == 0) {
+        csr_.start(op[1], argument & 15, write, write ? op[2] : 0);
+        csr_.drive();
+        step_ = 1;
+        return false;
+    }
+    if (csr_.busy()) {
+        if (now_ - started_ <= settings.timeout) return false;
+        errors.add("csr: no answer to operation %u, offset %llx", op_, (unsigned long long)op[1]);
+        return true;
+    }
+    if (!write || csr_.resp() || argument >> 4 & 1)
+        events.add(EVENT_CSR, op_, csr_.value(), now_ - started_, csr_.resp());
+    return true;
+}
+
+bool Bench::poll(const u64* op, u32 argument) {
+    if (step_ == 0) {
+        csr_.start(op[1], argument & 15, false, 0);
+        csr_.drive();
+        step_ = 1;
+        return false;
+    }
+    if (csr_.busy()) return false;
+    bool done = (csr_.value() & op[2]) == op[3] || csr_.resp() >= SLVERR;
+    if (!done && now_ - started_ < op[4]) {
+        step_ = 0;
+        return false;
+    }
+    if (!done) events.add(EVENT_TIMEOUT, op_, now_);
+    events.add(EVENT_CSR, op_, csr_.value(), now_ - started_, csr_.resp());
+    return true;
+}
+
+bool Bench::translate(const u64* op, u32 argument) {
+#ifdef IOVIRT_HAS_REQUEST
+    if (remap_.full()) return false;
+    RemapRequest r;
+    r.op = op_;
+    r.device_id = u32(op[1] & 0xffffff), r.pid = u32(op[1] >> 24 & 0xfffff);
+    u64 flags = op[1] >> 44;
+    r.pv = flags & 1, r.priv = flags & 2, r.exec = flags & 4, r.write = flags & 8;
+    r.at = u8(flags >> 4 & 3);
+    r.iova = op[2], r.source = u32(op[3]), r.wanted = op[4];
+    r.report = argument & 1;
+    r.expect = int(argument >> 1 & 3) - 1;
+    remap_.push(r);
+#else
+    (void)op, (void)argument;
+    errors.add("program: this design has no request stream (operation %u)", op_);
+#endif
+    return true;
+}
+
+bool Bench::dma(const u64* op, u32 argument, u64 length) {
+#ifdef IOVIRT_HAS_RX
+    TransferRequest r;
+    r.op = op_, r.group = u16(argument);
+    r.write = argument >> 16 & 1, r.report = argument >> 17 & 1;
+    r.expect = u8(argument >> 18 & 7), r.attr = u8(argument >> 21 & 7), r.tc = u8(argument >> 24 & 7);
+    r.rid = u16(op[1]), r.segment = u8(op[1] >> 16), r.length = u32(op[1] >> 32);
+    if (argument >> 27 & 1) {
+        r.first_be = int(op[1] >> 24 & 15), r.last_be = int(op[1] >> 28 & 15);
+    }
+    r.iova = op[2], r.spa = op[3], r.seed = op[4];
+    if (length > 5) r.prefix = u32(op[5]), r.prefix_valid = true;
+    if (!source_.has_room(transfers_.tlps_needed(r))) return false;
+    transfers_.start(r);
+#else
+    (void)op, (void)argument, (void)length;
+    errors.add("program: this design has no TLP streams (operation %u)", op_);
+#endif
+    return true;
+}
+
+bool Bench::tlp(const u64* op, u32 argument, u64 length) {
+#ifdef IOVIRT_HAS_RX
+    if (source_.full()) return false;
+    Tlp tlp;
+    for (unsigned n = 0; n < 4; ++n) tlp.header.word[n] = u32(op[1 + n / 2] >> (n % 2 ? 0 : 32));
+    tlp.prefix = u32(op[3]), tlp.prefix_valid = op[3] >> 32 & 1, tlp.nullify = op[3] >> 33 & 1;
+    tlp.segment = u8(op[3] >> 40);
+    u64 dwords = op[3] >> 48;
+    for (u64 n = 0; n < dwords && 4 + n / 2 < length; ++n)
+        tlp.payload.push_back(u32(op[4 + n / 2] >> (n % 2 * 32)));
+    tlp.op = op_;
+    transfers_.start_raw(std::move(tlp), u16(argument), argument >> 16 & 1);
+#else
+    (void)op, (void)argument, (void)length;
+    errors.add("program: this design has no TLP streams (operation %u)", op_);
+#endif
+    return true;
+}
+
+// Kinds: 0 everything answered, 1 everything of a group answered, 2 everything handed over.
+bool Bench::wait(const u64* op, u32 argument) {
+    bool pending = argument == 1 ? transfers_.outstanding(u16(op[1])) != 0 : outstanding() != 0;
+#ifdef IOVIRT_HAS_RX
+    if (argument == 2) pending = !source_.empty();
+    if (argument == 0) pending |= !source_.empty();
+#endif
+#ifdef IOVIRT_HAS_REQUEST
+    if (argument == 2) pending = !remap_.empty();
+#endif
+    if (!pending) return true;
+    ++statistics.idle_clocks;
+    if (!stuck(settings.timeout)) return false;
+    std::string oldest = transfers_.describe_oldest();
+#ifdef IOVIRT_HAS_REQUEST
+    oldest = remap_.describe_oldest();
+#endif
+    errors.add("nothing has moved for %llu clocks while operation %u waits for %s",
+               (unsigned long long)settings.timeout, op_, oldest.c_str());
+    return true;
+}
+
+bool Bench::command(const u64* op) {
+    if (!entries_) {
+        errors.add("program: operation %u needs a command ring", op_);
+        return true;
+    }
+    // Steps: 0 room, 1 head being read, 2 tail being written.
+    if (step_ == 1) {
+        if (csr_.busy()) return false;
+        head_ = csr_.value(), step_ = 0;
+        if (stuck(settings.timeout)) {
+            errors.add("the command queue stays full (operation %u)", op_);
+            return true;
+        }
+    }
+    if (step_ == 0) {
+        bool room = (tail_ + 1) % entries_ != head_ % entries_;
+        if (room) {
+            memory_.write(ring_ + tail_ * 16, op[1]);
+            memory_.write(ring_ + tail_ * 16 + 8, op[2]);
+            tail_ = (tail_ + 1) % entries_;
+            ++statistics.commands;
+        }
+        csr_.start(room ? CQT : CQH, 4, room, tail_);
+        csr_.drive();
+        step_ = room ? 2 : 1;
+        return false;
+    }
+    return !csr_.busy();
+}
+
+bool Bench::command_wait(const u64* op, u32 argument) {
+    // Steps: 0 read cqh, 1 look at it, 2 look at cqcsr.
+    if (step_ == 1) {
+        if (csr_.busy()) return false;
+        head_ = csr_.value();
+        bool reached = head_ == tail_;
+        if (reached && !argument) {
+            ++statistics.command_waits, statistics.command_wait_clocks += now_ - started_;
+            return true;
+        }
+        csr_.start(CQCSR, 4, false, 0);
+        csr_.drive();
+        step_ = 2;
+        return false;
+    }
+    if (step_ == 2) {
+        if (csr_.busy()) return false;
+        bool failed = csr_.value() & CQ_ERRORS, late = now_ - started_ > op[1];
+        if (head_ == tail_ || failed || late) {
+            if (late && !failed && head_ != tail_) events.add(EVENT_TIMEOUT, op_, now_);
+            if (argument) events.add(EVENT_COMMANDS, op_, head_, csr_.value(), now_ - started_);
+            else
+                errors.add("command queue stopped at %llu of %llu, cqcsr %llx (operation %u)",
+                           (unsigned long long)head_, (unsigned long long)tail_,
+                           (unsigned long long)csr_.value(), op_);
+            ++statistics.command_waits, statistics.command_wait_clocks += now_ - started_;
+            return true;
+        }
+    }
+    csr_.start(CQH, 4, false, 0);
+    csr_.drive();
+    step_ = 1;
+    return false;
+}
