@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from amaranth import Value
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
@@ -51,7 +52,7 @@ def ports_of(component):
         ports.append({
             "name": "__".join(map(str, path)),
             "direction": "output" if member.flow is wiring.Out else "input",
-            "width": len(value),
+            "width": len(Value.cast(value)),
         })
     return ports
 
