@@ -338,6 +338,50 @@ def test_burst_of_invalidations_is_fetched_by_lines():
     assert bench.memory.reads == [*((BASE + 64 * n, 64) for n in range(8)), (BASE + 512, 16)]
 
 
+@pytest.mark.parametrize("data_width", [64, 256])
+def test_slow_execution_does_not_lose_what_is_fetched_ahead(data_width):
+    bench = Bench(make(data_width=data_width), log2sz=6, wait=lambda: 30)
+
+    async def testbench(ctx):
+        await bench.enable(ctx)
+        await bench.execute(ctx, *(gvma(gscid=1, page=n) for n in range(30)))
+        assert [entry[-1] for entry in bench.log] == list(range(30))
+
+    bench.run(testbench)
+
+
+@pytest.mark.parametrize("data_width", [64, 512])
+def test_nothing_is_fetched_after_a_bad_command(data_width):
+    bench = Bench(make(data_width=data_width), bad=[(BASE + 16, 16, ACCESS)], wait=lambda: 80)
+
+    async def testbench(ctx):
+        await bench.enable(ctx)
+        await bench.execute(ctx, *(ddt(n) for n in range(6)))
+        assert bench.state(ctx) == (1, CQMF) and bench.log == [("context", 1, 0)]
+        assert bench.memory.reads[-1] == (BASE + 16, 16)
+
+    bench.run(testbench)
+
+
+@pytest.mark.parametrize("bit", [CQMF, CMD_TO, CMD_ILL])
+def test_nothing_is_fetched_while_an_error_bit_is_set(bit):
+    bench = Bench(make())
+
+    async def testbench(ctx):
+        await bench.enable(ctx)
+        await bench.execute(ctx, 0x7F)
+        bench.bits = bit
+        await ctx.tick().repeat(3)
+        reads = len(bench.memory.reads)
+        await ctx.tick().repeat(50)
+        assert len(bench.memory.reads) == reads and bench.state(ctx) == (0, bit)
+        bench.clear = bit
+        await ctx.tick().repeat(30)
+        assert len(bench.memory.reads) == reads + 1 and bench.bits == CMD_ILL
+
+    bench.run(testbench)
+
+
 def test_disabling_stops_after_the_command_being_executed():
     bench = Bench(make(), latency=(10, 10), wait=lambda: 40)
 
