@@ -89,8 +89,7 @@ def test_wrong_register_map():
         RegisterBank(None, data_width=64)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("data_width", WIDTHS)
+@pytest.mark.parametrize("data_width, name", [(32, "default"), *((64, name) for name in PRESETS)])
 def test_every_register_resets_and_takes_only_writable_bits(data_width, name):
     dut   = bank(data_width, name=name)
     model = RegisterModel(dut.register_map, lane=data_width // 8)
@@ -132,7 +131,7 @@ def test_random_accesses_read_what_the_model_reads(data_width):
              for _ in range(3)] + [*range(0, 0x400, 4), 0x1ffc, 0x2ffc, 0x3ffc, 0x4000, 0xfffc]
 
     async def testbench(ctx):
-        for _ in range(600):
+        for _ in range(400):
             register, field = rng.choice(wires)
             value = rng.getrandbits(field.width)
             ctx.set(field_of(dut, register, field).read, value)
@@ -357,21 +356,20 @@ def test_window_gets_the_accesses_to_its_pages():
     assert got[1][2:] == (0x55, 0x0f)
 
 
-def test_reads_and_writes_take_turns():
+def test_reads_and_writes_that_never_pause_take_turns():
     dut, order = bank(64), []
 
-    async def reader(ctx):
-        for _ in range(5):
-            await read(ctx, dut.bus, 0x10)
-            order.append("r")
+    async def testbench(ctx):
+        bus = dut.bus
+        for signal in (bus.awvalid, bus.wvalid, bus.arvalid, bus.bready, bus.rready):
+            ctx.set(signal, 1)
+        async for _, _, wrote, got in ctx.tick().sample(bus.bvalid, bus.rvalid):
+            order.append("w" * wrote + "r" * got)
+            if len("".join(order)) == 10:
+                return
 
-    async def writer(ctx):
-        for _ in range(5):
-            await write(ctx, dut.bus, 0x10, 1, 0xff)
-            order.append("w")
-
-    simulate(dut, reader, writer, background=[check_axi_lite(dut.bus)])
-    assert all("".join(order).count(side * 3) == 0 for side in "rw")
+    simulate(dut, testbench, background=[check_axi_lite(dut.bus)])
+    assert "".join(order) in ("wr" * 5, "rw" * 5)
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])

@@ -17,8 +17,8 @@ class AxiLiteBridge(wiring.Component):
     Address and data of a write come in either order. When a read and a write wait, they take
     turns. AxPROT is ignored: who may use which page is decided by who maps it.
 
-    Latency: an access is offered on ``port`` the clock after its last channel was accepted; a
-    response passes through combinationally. A transaction can be accepted while one of the other
+    An access is offered on ``port`` 2 clocks after the edge that accepted the last of its channels;
+    a response passes through combinationally. A transaction can be accepted while one of the other
     direction, but not of the same, is under way.
 
     Parameters
@@ -66,12 +66,13 @@ class AxiLiteBridge(wiring.Component):
         with m.If(bus.arvalid & ~ar_held):
             m.d.sync += [ar_held.eq(1), ar_addr.eq(bus.araddr)]
 
-        # `write` is decided anew only while nothing is offered, and stays until the response.
+        # `write` is decided anew only while nothing is under way. A side that has just been served
+        # holds nothing in that clock, so that the other, if it waits, is next.
         write, offered, waiting = Signal(), Signal(), Signal()
         with m.If(~offered & ~waiting):
             m.d.sync += [
                 offered.eq((aw_held & w_held) | ar_held),
-                write.eq(aw_held & w_held & ~(ar_held & write)),
+                write.eq(aw_held & w_held),
             ]
         with m.If(request.valid & request.ready):
             m.d.sync += [offered.eq(0), waiting.eq(1)]
