@@ -9,7 +9,7 @@ from amaranth.back import verilog
 from iovirt.config import RemapConfig
 from iovirt.remap.misses import Misses
 from iovirt_sim.harness import simulate
-from iovirt_sim.models.miss_bench import MissBench
+from iovirt_sim.models.miss_bench import HiddenStreams, MissBench
 
 
 def misses(slots=16):
@@ -137,29 +137,44 @@ def test_probes_pass_to_the_prefetcher_and_take_no_slot():
     assert not bench.walked
 
 
-def test_no_walk_is_offered_while_held_and_no_forgotten_context_is_used():
-    rng  = random.Random(3)
-    dut  = misses()
-    held = []
+def test_no_walk_begins_with_a_forgotten_context():
+    rng = random.Random(3)
+    dut = misses()
 
+    # An invalidation: the walker stops, contexts change, old outcomes arrive, all is forgotten.
     def every(bench, ctx):
-        phase = bench.clock % 150
-        ctx.set(dut.hold, phase >= 100)
-        if phase == 100:
-            held.clear()
-        if phase > 100 and ctx.get(dut.held):
-            held.append(bench.clock)
-            if len(held) == 1:
-                bench.version += 1
-        if held:
-            assert phase < 100 or not ctx.get(dut.walk.valid)
-        ctx.set(dut.forget_contexts, bool(held) and phase >= 100 and len(held) <= 6)
+        phase = bench.clock % 80
+        bench.walker_holds = phase >= 50
+        bench.version += phase == 54
+        ctx.set(dut.hold, phase >= 50)
+        ctx.set(dut.forget_contexts, phase == 60)
 
-    bench = run(dut, ({"device": rng.randrange(4), "page": rng.randrange(4096)}
-                      for n in range(250)),
-                rng=rng, every=every, accepts_walk=lambda: rng.random() < 0.3)
-    assert bench.version >= 5
-    assert sum(known for *_, known in bench.walked) > 20
+    bench = MissBench(dut, ({"device": rng.randrange(4), "page": rng.randrange(4096)}
+                            for n in range(250)), rng=rng)
+    bench.accepts_walk = lambda: not bench.walker_holds and rng.random() < 0.6
+
+    async def testbench(ctx):
+        await bench.run(ctx, 8000, every=every)
+
+    simulate(HiddenStreams(dut), testbench)
+    bench.check_all_answered()
+    assert bench.version >= 8
+    assert sum(known for *_, known in bench.walked) > 30
+
+
+def test_no_walk_is_chosen_while_held():
+    dut = misses()
+
+    async def testbench(ctx):
+        ctx.set(dut.hold, 1)
+        bench = MissBench(dut, [{"device": 1, "page": 0}], rng=random.Random(0))
+        await bench.run(ctx, 30)
+        assert not ctx.get(dut.walk.valid)
+        ctx.set(dut.hold, 0)
+        await bench.run(ctx, 40)
+        bench.check_all_answered()
+
+    simulate(dut, testbench)
 
 
 def test_exports_verilog():

@@ -73,14 +73,10 @@ class Misses(wiring.Component):
     replay : ``Out(stream.Signature(lookup_request(...)))``
         Requests to look up again.
     hold : ``In(1)``
-        No walk is begun.
-    held : ``Out(1)``
-        While ``hold``: no walk is offered or on its way to ``walk``. The walker must accept walks
-        until then.
+        No further walk is chosen. One that is offered still is.
     forget_contexts : ``In(1)``
-        While high, contexts are not kept: those of parked requests and of arriving outcomes are
-        unknown from now on. To be raised while ``held``, and until all outcomes with an outdated
-        context have arrived.
+        Pulse: contexts of walks that have not begun are unknown from now on. This is the one thing
+        that changes an offer: ``context_hit`` of a walk that is offered falls.
 
     Raises
     ------
@@ -113,7 +109,6 @@ class Misses(wiring.Component):
                                                              self.address_width))),
             "replay":          Out(stream.Signature(lookup_request(id_width, self.slot_width))),
             "hold":            In(1),
-            "held":            Out(1),
             "forget_contexts": In(1),
         })
 
@@ -197,12 +192,11 @@ class Misses(wiring.Component):
         known, offers_known = Signal(self.slots), Signal()
         here = Mux(event, 1 << slot, 0)
         with m.If(self.forget_contexts):
-            m.d.sync += known.eq(0)
+            m.d.sync += [known.eq(0), offers_known.eq(0)]
         with m.Else():
             m.d.sync += known.eq((known & ~here) | Mux(stage.context_hit, here, 0))
-        with m.If(walks.i.ready):
-            m.d.sync += offers_known.eq(known.bit_select(walks.i.payload, 1)
-                                        & ~self.forget_contexts)
+            with m.If(walks.i.ready):
+                m.d.sync += offers_known.eq(known.bit_select(walks.i.payload, 1))
 
         m.d.comb += [
             self.walk.valid.eq(walks.o.valid),
@@ -213,7 +207,6 @@ class Misses(wiring.Component):
             self.walk.p.debug.eq(walks.o.p.data.debug),
             self.walk.p.prefetch.eq(0),
             self.walk.p.slot.eq(walks.o.p.slot),
-            self.held.eq(self.hold & ~walks.i.valid & ~walks.o.valid),
             self.replay.valid.eq(requests.o.valid),
             requests.o.ready.eq(self.replay.ready),
             self.replay.payload.eq(requests.o.p.data),

@@ -64,10 +64,9 @@ class Prefetcher(wiring.Component):
         Their outcomes, in order. Always ready.
     walk : ``Out(stream.Signature(walk_request(...)))``
         Walks to start.
-    hold : ``In(1)``
-        Outcomes of probes are dropped, since their contexts may be outdated.
-    held : ``Out(1)``
-        While ``hold``: no walk is offered. The walker must accept walks until then.
+    forget_contexts : ``In(1)``
+        Pulse: contexts of walks that have not begun are unknown from now on. This is the one thing
+        that changes an offer: ``context_hit`` of a walk that is offered falls.
     issued : ``Out(1)``
         Pulse: a walk has been requested.
 
@@ -87,15 +86,14 @@ class Prefetcher(wiring.Component):
 
         looked_up = outcome(id_width, slot_width, address_width)
         super().__init__({
-            "enable": In(1),
-            "spare":  In(1),
-            "demand": In(wiring.Signature({"valid": Out(1), "payload": Out(looked_up)})),
-            "probe":  Out(stream.Signature(lookup_request(id_width, slot_width))),
-            "probed": In(stream.Signature(looked_up)),
-            "walk":   Out(stream.Signature(walk_request(slot_width))),
-            "hold":   In(1),
-            "held":   Out(1),
-            "issued": Out(1),
+            "enable":          In(1),
+            "spare":           In(1),
+            "demand":          In(wiring.Signature({"valid": Out(1), "payload": Out(looked_up)})),
+            "probe":           Out(stream.Signature(lookup_request(id_width, slot_width))),
+            "probed":          In(stream.Signature(looked_up)),
+            "walk":            Out(stream.Signature(walk_request(slot_width))),
+            "forget_contexts": In(1),
+            "issued":          Out(1),
         })
 
     def elaborate(self, platform):
@@ -109,7 +107,7 @@ class Prefetcher(wiring.Component):
         going = Signal(range(DEPTH + 1))
         start, dropped = Signal(), Signal()
         m.d.comb += [
-            start.eq(candidates.o.valid & self.spare & self.enable & ~self.hold
+            start.eq(candidates.o.valid & self.spare & self.enable
                      & (going != DEPTH) & (~self.probe.valid | self.probe.ready)),
             candidates.o.ready.eq(start),
         ]
@@ -127,18 +125,24 @@ class Prefetcher(wiring.Component):
 
         m.d.comb += [
             self.probed.ready.eq(1),
-            walks.i.valid.eq(self.probed.valid & self.enable & ~self.hold
+            walks.i.valid.eq(self.probed.valid & self.enable
                              & ~self.probed.p.hit & self._second_stage(self.probed.p)),
             walks.i.p.access.eq(self.probed.p.request.access),
-            walks.i.p.context_hit.eq(1),
             walks.i.p.context.eq(self.probed.p.context),
             walks.i.p.prefetch.eq(1),
             dropped.eq(self.probed.valid & ~walks.i.valid),
             self.issued.eq(self.walk.valid & self.walk.ready),
-            self.held.eq(self.hold & (walks.level == 0)),
         ]
         wiring.connect(m, wiring.flipped(self.walk), walks.o)
         m.d.sync += going.eq(going + start - dropped - self.issued)
+
+        # The walks in the queue when contexts are forgotten leave it first.
+        outdated = Signal.like(walks.level)
+        with m.If(self.forget_contexts):
+            m.d.sync += outdated.eq(walks.level + walks.i.valid - self.issued)
+        with m.Elif(self.issued & (outdated != 0)):
+            m.d.sync += outdated.eq(outdated - 1)
+        m.d.comb += self.walk.p.context_hit.eq(outdated == 0)
         return m
 
     def _filter(self, m, candidates):
@@ -167,7 +171,8 @@ class Prefetcher(wiring.Component):
         m.submodules.tried = tried = Memory(shape=entry, depth=self.lines, init=[],
                                             attrs={"no_rw_check": 1})
         read, write = tried.read_port(), tried.write_port()
-        time, clock = Signal(TIME_WIDTH), Signal(range(TICK))
+        # What an empty memory holds is already old.
+        time, clock = Signal(TIME_WIDTH, init=PATIENCE_HIT), Signal(range(TICK))
         m.d.sync += clock.eq(clock + 1)
         with m.If(clock == TICK - 1):
             m.d.sync += time.eq(time + 1)
