@@ -96,7 +96,7 @@ class TransmitterSpec(Elaboratable):
 
 
 @pytest.mark.formal
-@pytest.mark.parametrize("ports, headers, units", [(1, 1, 2), (1, 4, 25), (2, 2, 9), (2, 8, 25)])
+@pytest.mark.parametrize("ports, headers, units", [(1, 1, 2), (1, 4, 25), (2, 2, 9)])
 def test_credits_framing_and_stability(ports, headers, units):
     dut  = Transmitter(data_width=64, ports=ports, max_payload_bytes=128, credit_lag=LAG)
     spec = TransmitterSpec(dut, headers=headers, units=units)

@@ -62,9 +62,9 @@ class CreditGate(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # What was sent leaves the deduction `lag` clocks later.
+        # What was sent leaves the deduction `lag` clocks later; its register is the last of them.
         counted, counted_units = self.sent, self.sent_units
-        for n in range(self.lag):
+        for n in range(self.lag - 1):
             stage, units = Signal(name=f"sent_{n}"), Signal.like(self.sent_units, name=f"units_{n}")
             m.d.sync += [stage.eq(counted), units.eq(counted_units)]
             counted, counted_units = stage, units
