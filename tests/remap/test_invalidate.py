@@ -9,6 +9,12 @@ from iovirt_sim.harness import simulate
 from iovirt_sim.streams import send
 
 
+def test_parameter_errors():
+    with pytest.raises(ValueError,
+                       match=r"^Settling time must be an integer of at least 1, not 0$"):
+        Invalidator(settle=0)
+
+
 def op(number):
     rng = random.Random(number)
     return {"kind": rng.getrandbits(1), "gv": rng.getrandbits(1), "av": rng.getrandbits(1),
@@ -16,9 +22,10 @@ def op(number):
             "device_id": rng.getrandbits(24)}
 
 
+@pytest.mark.parametrize("settle", [1, 4, 5])
 @pytest.mark.parametrize("slow", [0, 6])
-def test_steps_come_in_order_under_hold(slow):
-    dut = Invalidator()
+def test_steps_come_in_order_under_hold(settle, slow):
+    dut = Invalidator(settle=settle)
     rng = random.Random(slow)
     ops = [op(n) for n in range(25)]
     log = []
@@ -36,51 +43,44 @@ def test_steps_come_in_order_under_hold(slow):
             while not done:
                 ctx.set(stream.ready, rng.randint(0, slow) == 0)
                 _, _, valid, ready, payload, hold = await ctx.tick().sample(
-                    stream.valid, stream.ready, stream.payload, dut.hold & dut.stop)
+                    stream.valid, stream.ready, stream.payload, dut.hold)
                 if valid and ready:
                     assert hold
                     log.append((name, payload.gscid))
         return testbench
 
-    async def holds(ctx):
-        # The miss file lets what is on its way pass before it says that nothing is.
-        while not done:
-            _, _, hold = await ctx.tick().sample(dut.hold)
-            ctx.set(dut.held, hold and (ctx.get(dut.held) or rng.randint(0, slow) == 0))
-
     async def watch(ctx):
-        held = False
+        clock = swept = 0
         while not done:
-            _, _, forget, hold, stop, valid, ready, payload, now = await ctx.tick().sample(
-                dut.forget_contexts, dut.hold, dut.stop, dut.op.valid, dut.op.ready,
-                dut.op.payload, dut.held)
-            assert held or not stop, "walks are stopped only when none is on its way"
-            held = now
+            _, _, forget, hold, valid, ready, payload, lookup = await ctx.tick().sample(
+                dut.forget_contexts, dut.hold, dut.op.valid, dut.op.ready, dut.op.payload,
+                dut.lookup.valid & dut.lookup.ready)
+            clock += 1
+            if lookup:
+                swept = clock
             if forget:
-                assert hold and stop
+                assert hold and clock - swept > settle
                 log.append(("forget", payload.gscid))
             if valid and ready:
                 assert hold
                 log.append(("done", payload.gscid))
 
-    simulate(dut, software, part("walker", dut.walker), part("lookup", dut.lookup), watch,
-             holds)
+    simulate(dut, software, part("walker", dut.walker), part("lookup", dut.lookup), watch)
     steps = [(name, entry["gscid"]) for entry in ops
              for name in ("walker", "lookup", *["forget"] * entry["kind"], "done")]
     assert log == steps
 
 
-def test_page_invalidation_takes_four_clocks_beside_the_sweeps():
+def test_page_invalidation_takes_three_clocks_beside_the_sweeps():
     dut = Invalidator()
 
     async def testbench(ctx):
         ctx.set(dut.walker.ready, 1)
         ctx.set(dut.lookup.ready, 1)
-        ctx.set(dut.held, 1)
         ctx.set(dut.op.payload, {**op(1), "kind": 0})
         ctx.set(dut.op.valid, 1)
-        for clock in range(5):
-            assert ctx.get(dut.op.ready) == (clock == 4)
+        for clock in range(4):
+            assert ctx.get(dut.op.ready) == (clock == 3)
             await ctx.tick()
 
     simulate(dut, testbench)

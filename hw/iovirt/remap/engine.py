@@ -169,7 +169,7 @@ class RemapEngine(wiring.Component):
         connect(m, invalidator.lookup, lookup.invalidate)
         m.d.comb += [
             misses.hold.eq(invalidator.hold),
-            walker.hold.eq(invalidator.stop),
+            walker.hold.eq(invalidator.hold),
             misses.forget_contexts.eq(invalidator.forget_contexts),
         ]
 
@@ -199,7 +199,7 @@ class RemapEngine(wiring.Component):
 
     def _prefetch(self, m, admission, lookup, misses, walker, invalidator):
         if not self.remap.prefetch:
-            m.d.comb += [misses.probed.ready.eq(1), invalidator.held.eq(misses.held)]
+            m.d.comb += misses.probed.ready.eq(1)
             return
         m.submodules.prefetcher = prefetcher = Prefetcher(
             id_width=self.id_width, slot_width=self.slot_width, address_width=self.address_width)
@@ -211,8 +211,7 @@ class RemapEngine(wiring.Component):
             prefetcher.spare.eq(walker.spare),
             prefetcher.demand.valid.eq(lookup.outcome.valid & lookup.outcome.ready),
             prefetcher.demand.payload.eq(lookup.outcome.payload),
-            prefetcher.hold.eq(invalidator.hold),
-            invalidator.held.eq(misses.held & prefetcher.held),
+            prefetcher.forget_contexts.eq(invalidator.forget_contexts),
             self.events.prefetch_walks.eq(prefetcher.issued),
         ]
 

@@ -12,14 +12,19 @@ __all__ = ["Invalidator"]
 class Invalidator(wiring.Component):
     """Carry out invalidations one at a time.
 
-    ``hold`` keeps walks from being asked for. When ``held`` says that none is on its way to the
-    walker, ``stop`` keeps the walker from starting any; it marks the running walks that the
+    While ``hold`` keeps walks from starting, the walker marks the running walks that the
     invalidation could concern and sweeps its pointers, then the lookup sweeps its caches. As the
-    marked walks do not fill, nothing that was read before survives. When the lookup is done, no
-    outcome carries a swept device context any more, and parked requests forget theirs.
+    marked walks do not fill, nothing that was read before survives. After device contexts have
+    been swept, ``settle`` clocks let the outcomes that still carry one reach the miss file, whose
+    entries then forget theirs.
 
-    ``op`` transfers when all of that is done and is to stay as it is until then. Latency is 4
-    clocks plus the times of ``held`` and the two sweeps, and 1 more for contexts.
+    ``op`` transfers when all of that is done and is to stay as it is until then. Latency is 3
+    clocks plus the time of the two sweeps, and ``settle + 1`` more for contexts.
+
+    Parameters
+    ----------
+    settle : :class:`int`
+        Clocks from a transfer of ``lookup`` until no outcome carries what was swept; at least 1.
 
     Members
     -------
@@ -30,23 +35,24 @@ class Invalidator(wiring.Component):
     forget_contexts : ``Out(1)``
         Pulse: parked requests must find their contexts again.
     hold : ``Out(1)``
-        No walk may be asked for.
-    held : ``In(1)``
-        While ``hold``: no walk is on its way to the walker.
-    stop : ``Out(1)``
-        The walker may start no walk.
+        No walk may start.
     """
 
-    op:              In(stream.Signature(InvalidateOp))
-    walker:          Out(stream.Signature(InvalidateOp))
-    lookup:          Out(stream.Signature(InvalidateOp))
-    forget_contexts: Out(1)
-    hold:            Out(1)
-    held:            In(1)
-    stop:            Out(1)
+    def __init__(self, *, settle=8):
+        if type(settle) is not int or settle < 1:
+            raise ValueError(f"Settling time must be an integer of at least 1, not {settle!r}")
+        self.settle = settle
+        super().__init__({
+            "op":              In(stream.Signature(InvalidateOp)),
+            "walker":          Out(stream.Signature(InvalidateOp)),
+            "lookup":          Out(stream.Signature(InvalidateOp)),
+            "forget_contexts": Out(1),
+            "hold":            Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()
+        left = Signal(range(self.settle), init=self.settle - 1)
         m.d.comb += [
             self.walker.p.eq(self.op.p),
             self.lookup.p.eq(self.op.p),
@@ -55,10 +61,6 @@ class Invalidator(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.op.valid):
                     m.d.sync += self.hold.eq(1)
-                    m.next = "HOLD"
-            with m.State("HOLD"):
-                with m.If(self.hold & self.held):
-                    m.d.sync += self.stop.eq(1)
                     m.next = "WALKER"
             with m.State("WALKER"):
                 m.d.comb += self.walker.valid.eq(1)
@@ -69,12 +71,17 @@ class Invalidator(wiring.Component):
                 with m.If(self.lookup.ready):
                     m.next = "DONE"
                     with m.If(self.op.p.kind == InvalidateKind.CONTEXT):
-                        m.next = "FORGET"
+                        m.d.sync += left.eq(self.settle - 1)
+                        m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.d.sync += left.eq(left - 1)
+                with m.If(left == 0):
+                    m.next = "FORGET"
             with m.State("FORGET"):
                 m.d.comb += self.forget_contexts.eq(1)
                 m.next = "DONE"
             with m.State("DONE"):
                 m.d.comb += self.op.ready.eq(1)
-                m.d.sync += [self.hold.eq(0), self.stop.eq(0)]
+                m.d.sync += self.hold.eq(0)
                 m.next = "IDLE"
         return m
