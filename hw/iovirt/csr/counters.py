@@ -67,13 +67,13 @@ class CounterFile(wiring.Component):
         turn, index = Signal(range(self.counters)), Signal(range(depth))
         asked, served, missing = Signal(), Signal(), Signal()
         base, amount, total = Signal(self.width), Signal.like(tallies[0]), Signal(self.width)
-        take, chosen = Signal(), Signal(self.counters)
-        m.d.comb += chosen.eq(Cat(index == n for n in range(self.counters)))
+        taken = Signal(self.counters)
 
         # A tally that is taken starts again with the event of the same clock.
         for n, tally in enumerate(tallies):
-            m.d.sync += tally.eq(Mux(take & chosen[n], 0, tally) + self.increment[n])
+            m.d.sync += tally.eq(Mux(taken[n], 0, tally) + self.increment[n])
 
+        m.d.sync += taken.eq(0)
         m.d.comb += [read.addr.eq(index), read.en.eq(1), write.addr.eq(index)]
         with m.FSM(init="SCRUB"):
             with m.State("SCRUB"):
@@ -82,10 +82,10 @@ class CounterFile(wiring.Component):
                 with m.If(index == depth - 1):
                     m.next = "READ"
             with m.State("READ"):
+                m.d.sync += taken.eq(Cat(index == n for n in range(self.counters)))
                 m.next = "TAKE"
             with m.State("TAKE"):
-                m.d.comb += take.eq(1)
-                m.d.sync += [base.eq(read.data), amount.eq(_select(chosen, tallies))]
+                m.d.sync += [base.eq(read.data), amount.eq(_select(taken, tallies))]
                 m.next = "ADD"
             with m.State("ADD"):
                 cleared = asked & request.p.write & ~missing
