@@ -54,6 +54,9 @@ class Target(Protocol):
     def request(self, op: dict) -> tuple:
         """Run one inbound transaction; return (status, spa or None, cause or None)."""
 
+    def settle(self) -> None:
+        """Let a fault record that is under way reach memory."""
+
 
 @dataclass(frozen=True)
 class Traits:
@@ -224,6 +227,8 @@ class _Run:
 
     def _effects(self, expected):
         if "fqt" in expected or "faults" in expected:
+            if "cause" in expected or "faults" in expected:
+                self.target.settle()
             records = expected.get("faults", [])
             fqt = expected.get("fqt", (self.fqt + len(records)) % self.fq_entries)
             self._expect("fqt", self.target.read_register(FQT, 4), fqt)

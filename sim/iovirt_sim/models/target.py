@@ -35,6 +35,9 @@ class ModelTarget:
         self.before = dict(self.memory.words)
         return words
 
+    def settle(self):
+        """Nothing is ever under way."""
+
     def write_register(self, offset, size, value):
         """Write a register."""
         self.iommu.write_register(offset, size, value)
