@@ -15,7 +15,8 @@ ALLOWED = {
     **dict.fromkeys(LOW, BASE),
     **{name: BASE | LOW | {"config"} for name in BLOCKS},
 }
-ALLOWED["csr"]  = {"config"}  # the register map depends on the geometry
+ALLOWED["axi"]  = BASE - {"csr"}
+ALLOWED["csr"]  = {"axi", "config"}  # the bank is behind AXI4-Lite; the map depends on the geometry
 ALLOWED["pcie"] = BASE | {"config"}
 
 
