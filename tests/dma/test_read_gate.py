@@ -1,0 +1,95 @@
+# amaranth: UnusedElaboratable=no
+
+import random
+
+import pytest
+from amaranth import *
+from amaranth.lib import wiring
+
+from iovirt.dma.order import WriteOrder
+from iovirt.dma.read_gate import ReadGate
+from iovirt_sim.harness import simulate
+from iovirt_sim.streams import receive, send
+
+
+class CountedGate(wiring.Component):
+    """A gate, with the counts it asks."""
+
+    def __init__(self, *, slots, classes, width):
+        self.width = width
+        self.gate  = ReadGate(slots=slots, classes=classes, number_width=width)
+        self.order = WriteOrder(classes=classes, width=width)
+        members    = self.gate.signature.members
+        super().__init__({"i": members["i"], "o": members["o"]})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.gate = gate = self.gate
+        m.submodules.order = self.order
+        wiring.connect(m, wiring.flipped(self.i), gate.i)
+        wiring.connect(m, gate.o, wiring.flipped(self.o))
+        wiring.connect(m, gate.ask, self.order.ask[1])
+        return m
+
+
+@pytest.mark.parametrize("slots, width", [(4, 6), (16, 7)])
+def test_reads_go_when_their_writes_are_done_and_not_before(slots, width):
+    rng  = random.Random(slots)
+    dut  = CountedGate(slots=slots, classes=4, width=width)
+    done, needs, out = [0] * 4, {}, []
+
+    async def producer(ctx):
+        for _ in range(80):
+            while len(needs) == slots:
+                await ctx.tick()
+            slot  = rng.choice([slot for slot in range(slots) if slot not in needs])
+            order = rng.randrange(4)
+            needs[slot] = order, done[order] + rng.choice([0, 0, 3, 10]), rng.random() < 0.2
+            await send(ctx, dut.i, [{"slot": slot, "order": order, "denied": int(needs[slot][2]),
+                                     "number": needs[slot][1] % (1 << width)}])
+        while needs:
+            await ctx.tick()
+
+    async def consumer(ctx):
+        while True:
+            (slot,), = await receive(ctx, dut.o, 1, gap=lambda: rng.choice([0, 0, 4]))
+            order, number, denied = needs.pop(slot)
+            assert denied or done[order] >= number, f"read passed {number - done[order]} writes"
+            out.append(slot)
+
+    async def memory(ctx):
+        port = dut.order.respond
+        while True:
+            order, comes = rng.randrange(4), rng.random() < 0.6
+            ctx.set(port.order, order)
+            ctx.set(port.en, comes)
+            await ctx.tick()
+            done[order] += comes
+
+    simulate(dut, producer, background=[memory, consumer])
+    assert len(out) == 80 and max(done) > 1 << width - 2
+
+
+def test_waiting_reads_do_not_stop_others():
+    dut = CountedGate(slots=8, classes=2, width=7)
+    got = []
+
+    async def producer(ctx):
+        await send(ctx, dut.i, [{"slot": n, "order": 0, "number": 5} for n in range(4)])
+        await send(ctx, dut.i, [{"slot": n, "order": 1} for n in range(4, 8)])
+
+    async def consumer(ctx):
+        got.extend(slot for slot, in await receive(ctx, dut.o, 4))
+
+    simulate(dut, producer, consumer, deadline=60)
+    assert got == [4, 5, 6, 7]
+
+
+def test_denied_read_does_not_wait():
+    dut = CountedGate(slots=8, classes=2, width=7)
+
+    async def testbench(ctx):
+        await send(ctx, dut.i, [{"slot": 3, "number": 5, "denied": 1}])
+        assert (await receive(ctx, dut.o, 1))[0][0] == 3
+
+    simulate(dut, testbench, deadline=40)
