@@ -121,6 +121,8 @@ def random_packet(rng, data_width):
     elif harm < 0.30:
         beats[0]["prefix"], beats[0]["prefix_valid"] = rng.choice([0x90 << 24, 0x8E << 24]), 1
     # What is not meaningful must not matter.
+    if not beats[0]["prefix_valid"]:
+        beats[0]["prefix"] = rng.getrandbits(32)
     for beat in beats[1:]:
         beat["hdr"], beat["prefix"], beat["segment"] = (rng.getrandbits(128), rng.getrandbits(32),
                                                         rng.getrandbits(8))
