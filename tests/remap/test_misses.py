@@ -124,6 +124,16 @@ def test_a_parked_result_is_not_starved_by_hits():
     assert ends[-1] - ends[0] <= len(ends)
 
 
+def test_debug_requests_are_a_source_of_their_own():
+    def requests():
+        yield {"device": 1, "page": 64}
+        for n in range(8):
+            yield {"device": 1, "page": n, "debug": 1}
+
+    bench = run(misses(16), requests(), resident=[(1, 0)], walk_latency=lambda: 50)
+    assert sorted(latency for _, latency, *_ in bench.results)[:8] == [3] * 8
+
+
 def test_probes_pass_to_the_prefetcher_and_take_no_slot():
     def requests():
         for n in range(24):
