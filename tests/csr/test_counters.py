@@ -1,6 +1,9 @@
 import random
 
 import pytest
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from iovirt.csr.counters import CounterFile
 from iovirt_sim.harness import simulate
@@ -129,15 +132,34 @@ def test_response_comes_within_the_stated_clocks():
     assert max(worst) <= 12
 
 
-def test_counters_are_cleared_after_reset():
-    dut = counter_file(2)
+class Resettable(wiring.Component):
+    """Counter file with a reset input; its memory keeps its content, as in hardware."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        super().__init__({"port": inner.signature.members["port"],
+                          "increment": In(inner.counters), "reset": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = ResetInserter(self.reset)(self.inner)
+        wiring.connect(m, wiring.flipped(self.port), self.inner.port)
+        m.d.comb += self.inner.increment.eq(self.increment)
+        return m
+
+
+def test_reset_clears_all_counters():
+    dut = Resettable(counter_file(3))
 
     async def testbench(ctx):
-        ctx.set(dut.increment, 0b11)
-        await ctx.tick().repeat(20)
+        ctx.set(dut.increment, 0b111)
+        await ctx.tick().repeat(40)
         ctx.set(dut.increment, 0)
-        await access(ctx, dut, 0)
-        assert (await access(ctx, dut, 8))[0] == 20
+        assert [(await access(ctx, dut, 8 * n))[0] for n in range(3)] == [40] * 3
+        ctx.set(dut.reset, 1)
+        await ctx.tick()
+        ctx.set(dut.reset, 0)
+        assert [(await access(ctx, dut, 8 * n))[0] for n in range(3)] == [0] * 3
 
     simulate(dut, testbench)
 
