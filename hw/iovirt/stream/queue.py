@@ -1,6 +1,5 @@
 """First-in first-out queues of stream transfers."""
 
-from itertools import pairwise
 
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
@@ -68,8 +67,8 @@ class StreamQueue(wiring.Component):
         return m
 
     def _elaborate_registers(self, m):
-        # `slots[0]` drives the output; an arriving transfer takes the first slot that is free after
-        # this cycle's departure.
+        # The first slot drives the output. A free slot copies the input in every clock, so that
+        # `level` alone depends on `i.valid`, and the enables of a wide payload do not.
         slots = [Signal.like(Value.cast(self.i.payload), name=f"slot_{n}")
                  for n in range(self.depth)]
         push, pop = Signal(), Signal()
@@ -81,9 +80,8 @@ class StreamQueue(wiring.Component):
             pop.eq(self.o.valid & self.o.ready),
         ]
         m.d.sync += self.level.eq(self.level + push - pop)
-        with m.If(pop):
-            m.d.sync += [low.eq(high) for low, high in pairwise(slots)]
-        with m.If(push):
-            for n, slot in enumerate(slots):
-                with m.If(self.level - pop == n):
-                    m.d.sync += slot.eq(self.i.payload)
+        with m.If(self.i.ready):
+            m.d.sync += slots[-1].eq(self.i.payload)
+        if self.depth == 2:
+            with m.If((self.level == 0) | self.o.ready):
+                m.d.sync += slots[0].eq(Mux(self.level == 2, slots[1], self.i.payload))
