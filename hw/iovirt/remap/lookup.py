@@ -44,12 +44,15 @@ class Lookup(wiring.Component):
 
     * IOTLB, everything: ``sets + 4``; a GSCID: ``sets + 6``; a page: 14 (10 with 4 sets). The last
       two borrow ``sets`` and 8 (4) slots of lookups.
-    * CONTEXT, everything: ``context sets + 4``; a device: 6, one slot.
+    * CONTEXT, everything: ``context sets + 4``; a device: 5, one slot.
 
     A line fill takes 10 cycles and a slot, a context fill 3 cycles and a slot, a superpage fill 5
     cycles.
 
     Context caches and IOTLB clear themselves in ``scrub_cycles`` cycles after reset; requests wait.
+
+    Combinational paths run from ``valid`` and ``payload`` of the fills and of ``invalidate`` to
+    ``request.ready``; none from ``outcome.ready``.
 
     RISC-V IOMMU 1.0, 2.3; capacities are of ``remap``.
 
