@@ -154,3 +154,18 @@ def test_takes_a_beat_in_every_clock():
 
     simulate(dut, producer, others, background=[count])
     assert clocks[0] == len(sent)
+
+
+def test_no_write_is_lost_while_the_remap_engine_waits():
+    dut = intake()
+
+    async def producer(ctx):
+        await send(ctx, dut.i, [beat for n in range(25) for beat in beats(8 * n, [n])])
+
+    async def consumer(ctx):
+        ctx.set(dut.slot.valid, 1)
+        await ctx.tick().repeat(60)
+        assert [got.iova for got, in await receive(ctx, dut.request, 25)] == [
+            8 * n for n in range(25)]
+
+    simulate(dut, producer, consumer)

@@ -85,6 +85,19 @@ def test_waiting_reads_do_not_stop_others():
     assert got == [4, 5, 6, 7]
 
 
+def test_read_goes_at_once_when_later_writes_are_done_too():
+    dut = CountedGate(slots=8, classes=2, width=7)
+
+    async def testbench(ctx):
+        ctx.set(dut.order.respond.en, 1)
+        await ctx.tick().repeat(9)
+        ctx.set(dut.order.respond.en, 0)
+        await send(ctx, dut.i, [{"slot": 3, "number": 2}])
+        assert (await receive(ctx, dut.o, 1))[0][0] == 3
+
+    simulate(dut, testbench, deadline=40)
+
+
 def test_denied_read_does_not_wait():
     dut = CountedGate(slots=8, classes=2, width=7)
 

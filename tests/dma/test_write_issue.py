@@ -35,7 +35,7 @@ def test_burst_covers_the_rows_of_the_payload():
         assert (burst.id, burst.address, burst.last_row) == (1, 0xABCDEF0_AB0, 2)
         (job,), = await receive(ctx, dut.job, 1)
         assert (job.slot, job.first_lane, job.last_lane, job.last_row) == (3, 3, 0, 2)
-        assert (job.first_be, job.last_be, job.single, job.empty) == (0xE, 3, 0, 0)
+        assert (job.first_be, job.last_be, job.empty) == (0xE, 3, 0)
 
     async def watch(ctx):
         port = dut.open
@@ -90,7 +90,7 @@ def test_strobes_follow_the_byte_enables(gaps):
         empty = n % 7 == 3
         jobs.append({"slot": slot, "first_lane": first, "last_lane": span % 4,
                      "last_row": span // 4, "first_be": first_be, "last_be": last_be,
-                     "single": int(length == 1), "empty": int(empty)})
+                     "empty": int(empty)})
         enables = [0] * first + [first_be, *[0xF] * (length - 2), last_be][:length]
         enables += [0] * (-len(enables) % 4)
         rows = [sum(be << 4 * lane for lane, be in enumerate(enables[at:at + 4]))

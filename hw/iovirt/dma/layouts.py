@@ -112,9 +112,8 @@ def write_job(*, slots, lanes, rows):
         "first_lane": exact_log2(lanes),
         "last_lane":  exact_log2(lanes),
         "last_row":   range(rows + 1),
-        "first_be":   4,
+        "first_be":   4,               # counts alone if the payload is one Dword
         "last_be":    4,
-        "single":     1,               # one Dword: `first_be` alone counts
     })
 
 

@@ -76,7 +76,8 @@ class ReadSequencer(wiring.Component):
         m.submodules.queue = queue = StreamQueue(status, depth=self.pieces)
         m.submodules.reads = reads = Memory(shape=progress, depth=self.slots, init=[])
         m.submodules.parking = parking = Memory(shape=parked, init=[],
-                                                depth=self.slots * PIECES_PER_READ)
+                                                depth=self.slots * PIECES_PER_READ,
+                                                attrs={"no_rw_check": 1})
         wiring.connect(m, places.write, wiring.flipped(self.place))
         wiring.connect(m, queue.o, wiring.flipped(self.o))
 
@@ -92,11 +93,12 @@ class ReadSequencer(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += told.eq(self.i.payload)
 
-        # One event per clock reads the state and writes it in the next clock; the read ports see
-        # what is being written, so events take effect one after the other.
+        # One event per clock reads the state and writes it in the next clock. It sees what the
+        # event before it is writing, so a piece that comes just when its turn does goes, and never
+        # parks in the clock in which it is looked for.
         read_w, park_w = reads.write_port(), parking.write_port()
         read_r = reads.read_port(transparent_for=(read_w,))
-        park_r = parking.read_port(transparent_for=(park_w,))
+        park_r = parking.read_port()
         event  = Signal(parked)
         woken  = Signal()
         at     = places.o.payload.data

@@ -92,7 +92,7 @@ class WriteData(wiring.Component):
         for lane in range(self.lanes):
             outside = (at_first & (job.first_lane > lane)) | (at_last & (job.last_lane < lane))
             first = at_first & (job.first_lane == lane)
-            final = at_last & (job.last_lane == lane) & ~job.single
+            final = at_last & (job.last_lane == lane)
             strobes.append(Mux(outside, 0, Mux(first, job.first_be,
                                                Mux(final, job.last_be, 0xF))))
         return Cat(strobes)

@@ -149,7 +149,6 @@ class WriteIssue(wiring.Component):
             job.last_row.eq(span[bits:]),
             job.first_be.eq(entry.first_be),
             job.last_be.eq(entry.last_be),
-            job.single.eq(entry.length_dw == 1),
             self.open.order.eq(answer.order),
             self.open.number.eq(answer.number),
             self.open.data.epoch.eq(answer.epoch),
