@@ -15,13 +15,13 @@ ATS = {"untranslated": 0, "ats": 1, "translated": 2}
 class WalkBench:
     """Testbenches of the ports of a walker.
 
-    What is expected is computed when a walk ends, so tables may change while it runs if
-    ``legal`` says which older memories it may have seen.
+    What is expected is computed when a walk ends. While tables change, ``older`` holds what the
+    memory was before: a walk may have seen that.
 
     Parameters
     ----------
     dut : Walker
-    tables : TableBuilder
+    tables : ScatteredTables
     rng : random.Random
     gap : function that returns for how many clocks an output is not accepted.
     """
@@ -36,6 +36,10 @@ class WalkBench:
         self.free    = list(range(1 << dut.slot_width))
         self.faults, self.answers = [], []
         self.lines, self.superpages, self.contexts = [], [], []
+        self.blocked = set()  # names of outputs that are not accepted
+        self.older   = []   # memories that may still be seen, besides the present one
+        self.view    = tables.words
+        self.partial = []   # the line that is being filled
 
     # Expectations
 
@@ -58,14 +62,14 @@ class WalkBench:
 
     def expect(self, request):
         """Return the model's answer."""
-        return translate(self.tables.memory, self.caps, self.tables.ddtp, request)
+        return translate(self.view, self.caps, self.tables.ddtp, request)
 
     def rights(self, iohgatp, gpa):
         """Return (spa, r, w, x) of a page, as the model sees it."""
         spas = []
         for kind in {}, {"write": True}, {"exec": True}:
             try:
-                spas.append(second_stage(self.tables.memory, self.caps, iohgatp,
+                spas.append(second_stage(self.view, self.caps, iohgatp,
                                          Request(0, gpa, **kind)))
             except ModelFault:
                 spas.append(None)
@@ -74,13 +78,13 @@ class WalkBench:
 
     def iohgatp(self, device_id):
         """Return iohgatp of a device."""
-        return find_context(self.tables.memory, self.caps, self.tables.ddtp, device_id)[1]
+        return find_context(self.view, self.caps, self.tables.ddtp, device_id)[1]
 
     # Checks
 
     def check_answer(self, slot, done):
         """Compare ``done`` with the model. Each walk that is to be recorded was, before."""
-        request = self.running.pop(slot)
+        request = self.running[slot]
         answer = self.expect(request)
         told = f"{request} {answer} {done}"
         assert done.ok == (answer.cause is None), told
@@ -93,8 +97,21 @@ class WalkBench:
             if record is not None:
                 assert record in self.faults, told
                 self.faults.remove(record)
+        del self.running[slot]
         self.answers.append((request, answer))
         self.free.append(slot)
+
+    def check(self, check, *values):
+        """Call ``check`` for each memory that may be seen, until it does not fail."""
+        for memory in self.older:
+            self.view = memory
+            try:
+                return check(*values)
+            except (AssertionError, ModelFault):
+                continue
+            finally:
+                self.view = self.tables.words
+        return check(*values)
 
     def check_page(self, iohgatp, gpa, page):
         """A page that is kept has the rights of the model, as far as they go."""
@@ -118,7 +135,8 @@ class WalkBench:
         if head.napot:
             # All pages come from one entry, that of the page that was demanded.
             assert all(page.valid for page in pages)
-            assert len({(page.ppn - n, page.r, page.w, page.x) for n, page in enumerate(pages)}) == 1
+            kinds = {(page.ppn - n, page.r, page.w, page.x) for n, page in enumerate(pages)}
+            assert len(kinds) == 1
             one = head.page
             assert (one.ppn << 12, one.r, one.w, one.x) in [
                 (spa - (n << 12), r, w, x) for n in range(8) for spa, r, w, x in
@@ -146,7 +164,7 @@ class WalkBench:
 
     def check_context(self, fill):
         """A device context."""
-        words = find_context(self.tables.memory, self.caps, self.tables.ddtp, fill.key.device_id)
+        words = find_context(self.view, self.caps, self.tables.ddtp, fill.key.device_id)
         assert not fill.key.pv or words[0] & 1 << 5
         context, mode = fill.context, words[1] >> 60
         assert context.mode.value == (mode - 7 if mode else 0)
@@ -161,7 +179,7 @@ class WalkBench:
     def context_of(self, request):
         """Return ``walk_request`` fields for a request whose context is known, if it is valid."""
         try:
-            words = find_context(self.tables.memory, self.caps, self.tables.ddtp,
+            words = find_context(self.view, self.caps, self.tables.ddtp,
                                  request.device_id)
         except ModelFault:
             return {}
@@ -197,26 +215,27 @@ class WalkBench:
     def watchers(self):
         """Return the background testbenches of all outputs."""
         dut = self.dut
-        line = []
 
         def on_line(fill):
-            line.append(fill)
+            self.partial.append(fill)
             if fill.last:
-                assert len(line) == 8
-                self.check_line(fill.device_id, line)
-                line.clear()
+                assert len(self.partial) == 8
+                self.check(self.check_line, fill.device_id, self.partial)
+                self.partial.clear()
 
         def on_fault(record):
             self.faults.append({name: getattr(record, name) for name in (
                 "cause", "pid", "pv", "priv", "ttyp", "device_id", "iotval", "iotval2")})
 
-        return [self._watch(dut.done, lambda done: self.check_answer(done.slot, done)),
-                self._watch(dut.line_fill, on_line),
-                self._watch(dut.superpage_fill, self.check_superpage),
-                self._watch(dut.context_fill, self.check_context),
-                self._watch(dut.fault, on_fault)]
+        return [self._watch("done", lambda done: self.check(self.check_answer, done.slot, done)),
+                self._watch("line_fill", on_line),
+                self._watch("superpage_fill", lambda fill: self.check(self.check_superpage, fill)),
+                self._watch("context_fill", lambda fill: self.check(self.check_context, fill)),
+                self._watch("fault", on_fault)]
 
-    def _watch(self, port, check):
+    def _watch(self, name, check):
+        port = getattr(self.dut, name)
+
         async def testbench(ctx):
             wait = 0
             ctx.set(port.ready, 1)
@@ -227,6 +246,6 @@ class WalkBench:
                 if valid and ready:
                     check(payload)
                     wait = self.gap()
-                ctx.set(port.ready, wait == 0)
+                ctx.set(port.ready, wait == 0 and name not in self.blocked)
                 wait -= wait > 0
         return testbench

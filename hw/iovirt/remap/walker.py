@@ -52,7 +52,7 @@ class Walker(wiring.Component):
     (IOTLB with ``av`` clear), ``pointers + 6``.
 
     A walk takes 6 clocks from its start, and from the last beat of a read, to its next read.
-    ``done`` of a line comes 19 clocks after its last beat, other answers 7. A turn of any walk
+    ``done`` of a line comes 17 clocks after its last beat, other answers 6. A turn of any walk
     takes a clock, and a line 9, so that lines are found at 1 per 9 clocks at best. While ``hold``,
     and while an invalidation runs, requests wait. A combinational path runs from ``walk.valid`` to
     ``prefetch.ready``.
