@@ -21,8 +21,8 @@ class PTE:
 class TableBuilder:
     """Puts tables into ``memory``, a dict of 64-bit words by address (absent words are 0).
 
-    Pages come from ``[base, limit)``. ``classify(page, kind, domain, iova)`` is called for each page
-    of a table, with what it holds ("ddt", "pointer", "leaf"): measuring tools want to know.
+    Pages come from ``[base, limit)``. ``classify(page, kind, domain, iova)`` is called for each
+    page of a table, with what it holds ("ddt", "pointer", "leaf"): measuring tools want to know.
     """
 
     def __init__(self, memory, *, base, limit, classify=None):

@@ -74,7 +74,7 @@ def write_header(description):
                   for field, (offset, width) in fields.items()]
         lines.append("}")
     for macro, port in (("REQUEST", "request__valid"), ("RETIRE", "retire__0__valid"),
-                        ("FC", "tx_fc_ph")):
+                        ("FC", "tx_fc_ph"), ("NP_RELEASE", "np_release")):
         if port in widths:
             lines.append(f"#define IOVIRT_HAS_{macro} 1")
     return "\n".join(lines) + "\n"

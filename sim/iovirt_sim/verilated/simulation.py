@@ -21,8 +21,8 @@ class Timeout(RuntimeError):
 def open_simulation(design, *, vcd=None, fst=None, say=None, fallback=False):
     """Return a :class:`Simulation` of ``design``, built if it is not cached.
 
-    ``vcd`` or ``fst`` is a file for waveforms (a slower library is built for them). ``say`` is called
-    with a line of text before each step that takes long. With ``fallback``, if the tools are
+    ``vcd`` or ``fst`` is a file for waveforms (a slower library is built for them). ``say`` is
+    called with a line of text before each step that takes long. With ``fallback``, if the tools are
     missing, the same interface runs on the Amaranth simulator, some hundred times slower.
     """
     waves = "vcd" if vcd else "fst" if fst else None

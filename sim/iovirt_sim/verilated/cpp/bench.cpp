@@ -34,6 +34,9 @@ Bench::Bench(const char* waves)
 #endif
 {
 #ifdef IOVIRT_HAS_RX
+#ifdef IOVIRT_HAS_NP_RELEASE
+    transfers_.credit_by_answer = false;
+#endif
     transfers_.send = [this](Tlp&& tlp) { source_.push(std::move(tlp)); };
 #endif
 #if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
@@ -97,6 +100,9 @@ void Bench::cycle() {
 #ifdef IOVIRT_HAS_RX
     source_.sample(now_);
     sink_.sample(now_);
+#ifdef IOVIRT_HAS_NP_RELEASE
+    transfers_.give_back(model_.np_release);
+#endif
 #endif
 #ifdef IOVIRT_HAS_REQUEST
     remap_.sample(now_);

@@ -18,7 +18,7 @@
     X(dma_stall, 0)                                                                                \
     X(rx_stall, 0)                                                                                 \
     X(tx_stall, 0)                                                                                 \
-    X(np_limit, 32)             /* non-posted TLPs sent and not yet answered */                    \
+    X(np_limit, 32)             /* credits of non-posted TLPs */                    \
     X(mps, 256)                 /* largest payload, in bytes */                                    \
     X(mrrs, 512)                /* largest read request, in bytes */                               \
     X(rcb, 64)                  /* read completion boundary, in bytes */                           \

@@ -98,7 +98,6 @@ void Transfers::start_raw(Tlp&& tlp, u16 group, bool answered) {
     if (answered && tlp.header.non_posted()) {
         raw_[tag_key(tlp.header.rid(), tlp.header.tag())] = {tlp.op, group};
         count(group, 1);
-        ++np_outstanding_;
     }
     send(std::move(tlp));
 }
@@ -130,16 +129,16 @@ void Transfers::reset() {
         if (!t->done && !--t->row->left) delete t->row;
     live_.clear(), by_tag_.clear(), raw_.clear(), reads_.clear(), writes_.clear();
     sources_.clear(), groups_.clear();
-    outstanding_ = np_outstanding_ = 0;
+    outstanding_ = np_used_ = 0;
 }
 
 // ---------------------------------------------------------------- TLPs on their way in
 
 bool Transfers::may_send(const Tlp& tlp) {
     if (!tlp.header.non_posted()) return true;
+    if (np_used_ >= settings_.np_limit) return false;
     auto* t = static_cast<Transfer*>(tlp.owner);
     if (!t) return true;
-    if (np_outstanding_ >= settings_.np_limit) return false;
     Source& source = *t->source;
     if (!source.made_tags) {
         for (u64 n = settings_.tags; n--;) source.tags.push_back(u32(n));
@@ -149,6 +148,7 @@ bool Transfers::may_send(const Tlp& tlp) {
 }
 
 void Transfers::starting(Tlp& tlp) {
+    np_used_ += tlp.header.non_posted();
     auto* t = static_cast<Transfer*>(tlp.owner);
     if (!t) return;
     Source& source = *t->source;
@@ -160,7 +160,6 @@ void Transfers::starting(Tlp& tlp) {
         }
         return;
     }
-    ++np_outstanding_;
     t->tag = source.tags.back();
     source.tags.pop_back();
     t->writes_before = source.writes;
@@ -362,7 +361,7 @@ void Transfers::received(Tlp& tlp, u64 cycle) {
                 h.byte_count() <= 4 * h.length_dw() - (h.lower_address() & 3);
     if (!last) return;
     count(raw->second.group, -1);
-    --np_outstanding_;
+    if (credit_by_answer) give_back(1);
     raw_.erase(raw);
 }
 
@@ -434,7 +433,7 @@ void Transfers::finish(Transfer& t, unsigned status) {
     statistics_.aborted += status == CA;
     statistics_.poisoned += t.poisoned;
     if (!r.write) {
-        --np_outstanding_;
+        if (credit_by_answer) give_back(1);
         by_tag_.erase(tag_key(r.rid, t.tag));
         t.source->tags.insert(t.source->tags.begin(), t.tag);
         remove(reads_, t);

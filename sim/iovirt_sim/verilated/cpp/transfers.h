@@ -29,6 +29,9 @@ class Transfers : public AxiObserver, public TlpListener {
           walks_(walks) {}
 
     u64 now = 0;
+    // Whether a credit comes back with the answer, or from the receiver (`give_back`).
+    bool credit_by_answer = true;
+    void give_back(u64 credits) { np_used_ -= credits < np_used_ ? credits : np_used_; }
     std::function<void(Tlp&&)> send;
 
     u64 outstanding() const { return outstanding_; }
@@ -109,7 +112,7 @@ class Transfers : public AxiObserver, public TlpListener {
     Errors& errors_;
     Events& events_;
     Walks& walks_;
-    u64 outstanding_ = 0, np_outstanding_ = 0;
+    u64 outstanding_ = 0, np_used_ = 0;
     std::vector<u64> groups_;
     std::unordered_map<u32, Source> sources_;
     std::unordered_map<u32, Transfer*> by_tag_;
