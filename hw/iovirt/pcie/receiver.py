@@ -40,7 +40,7 @@ class Receiver(wiring.Component):
     * A non-posted request never makes ``rx`` wait, as long as the core sends only as many as it
       has credits for: ``np_credits``, less those sent, plus ``np_release``.
 
-    Latency is 3 clocks, and 4 to ``read``, ``unsupported`` and ``error``; throughput is one beat
+    Latency is 3 clocks, 4 to ``read`` and ``unsupported``, 5 to ``error``; throughput is one beat
     per clock. Outputs come from registers or RAM; ``rx.ready`` depends on registers only.
 
     Parameters
@@ -149,22 +149,25 @@ class Receiver(wiring.Component):
         self._fill(m, taken, wrong, write.payload, completion.payload, message.payload)
         self._fill_requests(m, beat, write, read.payload, refuse.payload)
 
+        # A record waits a clock before its queue, which would end a long path.
+        cause, record = Signal(ErrorCause), Signal(ErrorRecord)
         with m.If(ends):
             with m.If(beat.nullify):
-                m.d.comb += error.payload.cause.eq(ErrorCause.NULLIFIED)
+                m.d.comb += cause.eq(ErrorCause.NULLIFIED)
             with m.Elif(malformed | broken | wrong):
-                m.d.comb += error.payload.cause.eq(ErrorCause.MALFORMED)
+                m.d.comb += cause.eq(ErrorCause.MALFORMED)
             with m.Elif(facts.outside):
-                m.d.comb += error.payload.cause.eq(ErrorCause.BUS_RANGE)
+                m.d.comb += cause.eq(ErrorCause.BUS_RANGE)
             with m.Elif(facts.is_refused | (facts.reserved_at & (facts.is_read | facts.is_write))):
-                m.d.comb += error.payload.cause.eq(ErrorCause.UNSUPPORTED)
-        m.d.comb += [
-            error.valid.eq(error.payload.cause != ErrorCause.NONE),
-            error.payload.segment.eq(beat.segment),
-            error.payload.rid.eq(beat.hdr.rid),
-            error.payload.address.eq(Mux(facts.has_address, beat.hdr.address(), 0)),
+                m.d.comb += cause.eq(ErrorCause.UNSUPPORTED)
+        m.d.sync += [
+            record.cause.eq(cause),
+            record.segment.eq(beat.segment),
+            record.rid.eq(beat.hdr.rid),
+            record.address.eq(Mux(facts.has_address, beat.hdr.address(), 0)),
+            self.lost.eq(error.valid & ~error.ready),
         ]
-        m.d.sync += self.lost.eq(error.valid & ~error.ready)
+        m.d.comb += [error.payload.eq(record), error.valid.eq(record.cause != ErrorCause.NONE)]
 
         # A nullified request has never taken a credit; every other one gives it back where it ends.
         gone = ends & (facts.is_read | facts.is_refused) & ~sound & ~beat.nullify
