@@ -84,7 +84,7 @@ class CommandFetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         mask  = Signal(32)               # of an index
-        fetch = Signal(32)               # index of the next command to fetch
+        ahead = Signal(32)               # index of the next command to fetch
         held  = Signal(range(_SLOTS + 1))  # commands in the buffer
         take  = Signal()                 # one leaves
         put   = Signal(3)                # so many come
@@ -92,18 +92,18 @@ class CommandFetch(wiring.Component):
             mask.eq(ring_mask(self.log2sz_1)),
             held.eq(held + put - take),
         ]
-        failed = self._elaborate_fetch(m, mask, fetch, held, put)
-        self._elaborate_offer(m, mask, fetch, held, take, failed)
+        failed = self._elaborate_fetch(m, mask, ahead, held, put)
+        self._elaborate_offer(m, mask, ahead, held, take, failed)
         return m
 
-    def _elaborate_fetch(self, m, mask, fetch, held, put):
-        available = Signal(32)           # commands between `fetch` and the tail
+    def _elaborate_fetch(self, m, mask, ahead, held, put):
+        available = Signal(32)           # commands between `ahead` and the tail
         outside   = Signal()             # the next command cannot be addressed
         count     = Signal(3)            # commands of this read
         alone     = Signal(3)            # commands that must be read one by one
         bad       = Signal()             # an earlier beat of this read failed
         failed    = Signal()             # the last command held has failed
-        place     = ring_address(self.ppn, fetch, entry_log2=4)
+        place     = ring_address(self.ppn, ahead, entry_log2=4)
         error     = bad | (self.read_beats.p.error != TableError.NONE)
         m.d.comb += [
             self.read_request.p.address.eq(place),
@@ -111,14 +111,14 @@ class CommandFetch(wiring.Component):
             self.read_beats.ready.eq(1),
         ]
         m.d.sync += [
-            available.eq((self.tail - fetch) & mask),
+            available.eq((self.tail - ahead) & mask),
             outside.eq(beyond(place, self.address_width)),
         ]
 
         def finish():
             m.d.comb += put.eq(count)
             m.d.sync += [
-                fetch.eq((fetch + count) & mask),
+                ahead.eq((ahead + count) & mask),
                 alone.eq(alone - (alone != 0)),
             ]
 
@@ -127,11 +127,11 @@ class CommandFetch(wiring.Component):
                 with m.If(self.run & ~failed & (held <= _SLOTS - 4)):
                     m.next = "CHOOSE"
                 with m.If(~self.run & self.empty):
-                    m.d.sync += [fetch.eq(self.head), failed.eq(0), alone.eq(0)]
+                    m.d.sync += [ahead.eq(self.head), failed.eq(0), alone.eq(0)]
             with m.State("CHOOSE"):
                 m.d.sync += [count.eq(1), bad.eq(0)]
-                with m.If((alone == 0) & ~outside & ~fetch[0]):
-                    with m.If(~fetch[1] & available[2:].any()):
+                with m.If((alone == 0) & ~outside & ~ahead[0]):
+                    with m.If(~ahead[1] & available[2:].any()):
                         m.d.sync += count.eq(4)
                     with m.Elif(available[1:].any()):
                         m.d.sync += count.eq(2)
@@ -162,7 +162,7 @@ class CommandFetch(wiring.Component):
         m.d.comb += self.empty.eq((held == 0) & fsm.ongoing("COUNT"))
         return failed
 
-    def _elaborate_offer(self, m, mask, fetch, held, take, failed):
+    def _elaborate_offer(self, m, mask, ahead, held, take, failed):
         # A row is as wide as a beat, at least a command. The place of a command is its index
         # modulo 8; no two commands held share one, because they are fewer than the ring has.
         lanes     = max(1, self.data_width // 128)
@@ -177,7 +177,7 @@ class CommandFetch(wiring.Component):
         step  = Mux(count > lanes, lanes, count)
         m.d.comb += write.addr.eq(slot[lane_bits:])
         with m.If(self.read_request.valid):
-            m.d.sync += slot.eq(fetch)
+            m.d.sync += slot.eq(ahead)
         if self.data_width == 64:
             low, second = Signal(64), Signal()
             m.d.comb += [write.data.eq(Cat(low, beats.p.data)),

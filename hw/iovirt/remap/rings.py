@@ -11,7 +11,7 @@ def ring_mask(log2sz_1):
     ``log2sz_1`` is the field LOG2SZ-1 of cqb or fqb. Indexes that software writes (cqt, fqh) read
     back masked by this.
     """
-    return Cat(log2sz_1 >= bit for bit in range(32))
+    return Cat(1, *(log2sz_1 >= bit for bit in range(1, 32)))
 
 
 def ring_address(ppn, index, *, entry_log2):
