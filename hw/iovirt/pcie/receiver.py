@@ -139,11 +139,11 @@ class Receiver(wiring.Component):
             denied.eq(facts.outside | facts.reserved_at),
             flows.eq(taken.valid & ~malformed & ~broken),
             ends.eq(taken.valid & taken.ready & beat.last),
-            sound.eq(ends & flows & ~wrong & ~beat.nullify),
+            sound.eq(flows & beat.last & ~wrong & ~beat.nullify),
             write.valid.eq(flows & facts.is_write & ~denied),
             completion.valid.eq(flows & facts.is_completion),
-            read.valid.eq(sound & facts.is_read & ~denied),
-            refuse.valid.eq(sound & (facts.is_refused | (facts.is_read & denied))),
+            read.valid.eq(sound & facts.is_read & ~denied & refuse.ready),
+            refuse.valid.eq(sound & (facts.is_refused | (facts.is_read & denied)) & read.ready),
             message.valid.eq(sound & facts.is_message & ~facts.outside),
         ]
         self._fill(m, taken, wrong, write.payload, completion.payload, message.payload)
