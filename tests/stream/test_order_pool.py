@@ -99,7 +99,7 @@ def test_a_source_does_not_wait_for_another():
         second = ctx.get(dut.slot)
         await ctx.tick()
         ctx.set(dut.finished, 1 << second)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         assert ctx.get(dut.o.valid) and ctx.get(dut.o.payload) == second
 
     simulate(dut, testbench)

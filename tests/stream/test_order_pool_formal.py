@@ -68,10 +68,12 @@ class OrderPoolSpec(Elaboratable):
         ]
 
         # If all is finished, nothing parks and the output is free, something goes in each clock.
-        calm, empty = Signal(), (holding & ~freed) == 0
-        m.d.sync += calm.eq(~dut.park & ~dut.given & ((holding & ~dut.finished) == 0))
-        m.d.comb += Assert(~(calm & ~dut.given & ((holding & ~dut.finished) == 0))
-                           | empty | dut.o.valid | dut.release)
+        calm, empty = Signal(range(3)), (holding & ~freed) == 0
+        with m.If(dut.park | dut.given | (holding & ~dut.finished).any()):
+            m.d.sync += calm.eq(0)
+        with m.Elif(calm != 2):
+            m.d.sync += calm.eq(calm + 1)
+        m.d.comb += Assert((calm != 2) | dut.given | empty | dut.o.valid)
         return m
 
 

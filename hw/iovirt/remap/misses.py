@@ -44,7 +44,7 @@ class Misses(wiring.Component):
                              +--> WalkMerger --> walks, requests --> walk, replay
 
     Latency: 0 clocks from ``outcome`` to ``result`` of a hit, with combinational paths from
-    ``outcome`` to ``result`` and ``probed``; 4 clocks from ``outcome`` to ``walk``; 3 clocks from
+    ``outcome`` to ``result`` and ``probed``; 4 clocks from ``outcome`` to ``walk``; 4 clocks from
     ``done`` to ``result``. Throughput: 1 outcome and 1 result per clock.
 
     Parameters

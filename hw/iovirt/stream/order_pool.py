@@ -16,7 +16,7 @@ class OrderPool(wiring.Component):
     the youngest slot of each source is found by comparing all slots with ``source``.
 
     ``slot`` and ``given`` come 1 clock after ``park``; 1 slot is given per clock and 1 goes per
-    clock, also if all are of one source. A slot goes 1 clock after it has become finished and
+    clock, also if all are of one source. A slot goes 2 clocks after it has become finished and
     nothing is before it. There is a combinational path from ``source`` to ``waits``.
 
     Parameters
@@ -114,12 +114,14 @@ class OrderPool(wiring.Component):
 
         # Going: as soon as the slot before is picked, because those that are picked stay in order.
         # `follow` keeps a lone source going at one slot per clock.
-        unblock, may_go, released = Signal(self.slots), Signal(self.slots), Signal(self.slots)
+        # `ready` is a register of its own to keep the arbiter's clock short.
+        unblock, may_go = Signal(self.slots), Signal(self.slots)
+        ready, released = Signal(self.slots), Signal(self.slots)
         m.d.comb += [
             *(unblock[n].eq(blocked[n] & out.o.valid & (previous[n] == out.o.payload))
               for n in range(self.slots)),
             may_go.eq(present & self.finished & ~picked),
-            out.want.eq(may_go & ~blocked),
+            out.want.eq(ready),
             out.follow.eq(may_go & unblock),
             released.eq(Mux(self.release, 1 << self.released, 0)),
         ]
@@ -128,6 +130,7 @@ class OrderPool(wiring.Component):
         m.d.sync += [
             taken.eq((taken & ~released) | free.taken),
             present.eq((present & ~released) | given),
+            ready.eq((ready | (may_go & (~blocked | unblock))) & ~out.taken),
             picked.eq((picked & ~released) | out.taken),
             youngest.eq((youngest & ~Mux(self.given, before, 0)) | given),
             blocked.eq((blocked & ~unblock)

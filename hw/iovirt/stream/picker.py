@@ -13,6 +13,16 @@ def index_of(onehot):
     return Cat(Cat(onehot[n] for n in range(len(onehot)) if n >> bit & 1).any() for bit in bits)
 
 
+def lowest_of(vector):
+    """Return the number of the lowest bit that is set, by a tree of multiplexers."""
+    if len(vector) == 1:
+        return C(0, 0)
+    half = 1 << (len(vector) - 1).bit_length() - 1
+    low, high = vector[:half], vector[half:]
+    index = Mux(low.any(), lowest_of(low), lowest_of(high))
+    return Cat(index, C(0, half.bit_length() - 1 - len(index)), ~low.any())
+
+
 class SlotPicker(wiring.Component):
     """Choose slots that want something, one per clock, in round-robin order.
 
@@ -66,13 +76,14 @@ class SlotPicker(wiring.Component):
         below_late, below_want = (self._lower_exists(m, vector, name) for vector, name
                                   in ((late, "below_late"), (self.want, "below_want")))
 
-        grant = Signal(self.slots)
+        # The choice as a vector and as a number, side by side.
+        grant, index = Signal(self.slots), Signal(range(self.slots))
         with m.If(late.any()):
-            m.d.comb += grant.eq(late & ~below_late)
+            m.d.comb += [grant.eq(late & ~below_late), index.eq(lowest_of(late))]
         with m.Elif(self.want.any()):
-            m.d.comb += grant.eq(self.want & ~below_want)
+            m.d.comb += [grant.eq(self.want & ~below_want), index.eq(lowest_of(self.want))]
         with m.Else():
-            m.d.comb += grant.eq(self.follow)
+            m.d.comb += [grant.eq(self.follow), index.eq(index_of(self.follow))]
 
         advance = Signal()
         m.d.comb += advance.eq(~self.o.valid | self.o.ready)
@@ -80,7 +91,7 @@ class SlotPicker(wiring.Component):
             m.d.comb += self.taken.eq(grant)
             m.d.sync += [
                 self.o.valid.eq(self.want.any() | self.follow.any()),
-                self.o.payload.eq(index_of(grant)),
+                self.o.payload.eq(index),
             ]
             with m.If(self.want.any()):
                 m.d.sync += above.eq(Mux(late.any(), below_late, below_want))
