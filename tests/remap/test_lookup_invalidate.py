@@ -177,3 +177,29 @@ async def test_invalidations_take_as_long_as_stated(ctx, bench):
     assert await bench.invalidate(ctx, gv=1, av=1) == 14
     assert await bench.invalidate(ctx, context=1) == context_sets + 4
     assert await bench.invalidate(ctx, context=1, dv=1) == 5
+
+
+@on_small
+async def test_fill_is_not_confused_by_an_invalidation_that_comes_meanwhile(ctx, bench):
+    dut = bench.dut
+    for cycles in range(4):
+        await bench.context(ctx, 5, gscid=1)
+        await bench.context(ctx, 6, gscid=4)
+        ctx.set(dut.context_fill.payload, {"key": {"device_id": 5},
+                                           "context": {"gscid": 2, "mode": 1}})
+        ctx.set(dut.context_fill.valid, 1)
+        filled = False
+        for cycle in range(12):
+            if cycle == cycles:
+                ctx.set(dut.invalidate.payload, {"kind": 1, "dv": 1, "device_id": 6})
+                ctx.set(dut.invalidate.valid, 1)
+            _, _, taken, done = await ctx.tick().sample(
+                dut.context_fill.ready, dut.invalidate.ready)
+            if taken and not filled:
+                ctx.set(dut.context_fill.valid, 0)
+                filled = True
+            if done:
+                ctx.set(dut.invalidate.valid, 0)
+        outcome = await bench.look(ctx, 5, 0)
+        assert outcome.context_hit and outcome.context.gscid == 2
+        assert not (await bench.look(ctx, 6, 0)).context_hit
