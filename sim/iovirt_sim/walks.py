@@ -214,8 +214,6 @@ class WalkBench:
 
     def watchers(self):
         """Return the background testbenches of all outputs."""
-        dut = self.dut
-
         def on_line(fill):
             self.partial.append(fill)
             if fill.last:
