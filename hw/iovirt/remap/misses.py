@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import RemapConfig
 from ..stream.order_pool import OrderPool
+from ..stream.queue import StreamQueue
 from ..stream.slot_memory import SlotMemory
 from .answers import Answers, answer_hit, miss_result
 from .hashing import line_hash
@@ -44,7 +45,7 @@ class Misses(wiring.Component):
                              +--> WalkMerger --> walks, requests --> walk, replay
 
     Latency: 0 clocks from ``outcome`` to ``result`` of a hit, with combinational paths from
-    ``outcome`` to ``result`` and ``probed``; 4 clocks from ``outcome`` to ``walk``; 4 clocks from
+    ``outcome`` to ``result`` and ``probed``; 4 clocks from ``outcome`` to ``walk``; 5 clocks from
     ``done`` to ``result``. Throughput: 1 outcome and 1 result per clock.
 
     Parameters
@@ -155,8 +156,12 @@ class Misses(wiring.Component):
             answers.walk_done.eq(self.done.valid),
             self.done.ready.eq(1),
         ]
-        self._respond(m, direct, answers.o, result_free)
-        self._reserve(m, pool, direct, answers.o)
+
+        # The queue keeps the comparison of sources, which decides about hits, off the slots.
+        m.submodules.leaving = leaving = StreamQueue(answers.o.p.shape(), depth=2)
+        wiring.connect(m, answers.o, leaving.i)
+        self._respond(m, direct, leaving.o, result_free)
+        self._reserve(m, pool, direct, leaving.o)
         return m
 
     def _issue(self, m, merger, event, stage, slot):
@@ -235,17 +240,15 @@ class Misses(wiring.Component):
 
     def _reserve(self, m, pool, direct, leaving):
         """Count the places, and make a gap for a slot that cannot leave."""
-        # A place is reserved when a request enters, and is free again after its result. A request
-        # that has passed gives it back a clock later, to keep the comparison of sources out of
-        # this sum. A gap lets a slot leave that has found no clock without a hit.
+        # A place is reserved when a request enters, and is free again a clock after its result, to
+        # keep the comparison of sources out of this sum. A gap lets a slot leave that has found no
+        # clock without a hit.
         places, passed = Signal(range(self.slots + 1), init=self.slots), Signal()
         waited, gap = Signal(range(PATIENCE)), Signal()
-        m.d.comb += [
+        m.d.comb += self.room.eq((places != 0) & ~gap)
+        m.d.sync += [
             pool.release.eq(leaving.valid & leaving.ready),
             pool.released.eq(leaving.payload.slot),
-            self.room.eq((places != 0) & ~gap),
-        ]
-        m.d.sync += [
             passed.eq(direct),
             places.eq(places - self.entered + passed + pool.release),
             gap.eq(direct & leaving.valid & (waited == PATIENCE - 1)),
