@@ -18,7 +18,7 @@ class SlotPool(wiring.Component):
     """Give out slot numbers, each at most once until it is given back.
 
     After a reset the numbers are counted out first; so nothing needs to be filled in. A slot is
-    offered again 2 clocks after ``put``; throughput is 1 slot per clock.
+    offered again 4 clocks after ``put``; throughput is 1 slot per clock.
 
     Parameters
     ----------
@@ -53,18 +53,21 @@ class SlotPool(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = StreamQueue(range(self.slots), depth=self.slots)
+        # The offer comes out of registers, because much depends on whether there is one.
+        m.submodules.offer = offer = StreamQueue(range(self.slots), depth=2)
+        wiring.connect(m, offer.o, wiring.flipped(self.o))
+
         # Slots that were never taken go first, and nothing interrupts them, so an offer is stable.
-        fresh = Signal(range(self.slots + 1))
-        taken = Signal()
+        fresh, counting = Signal(range(self.slots + 1)), Signal()
         m.d.comb += [
-            self.o.valid.eq((fresh != self.slots) | queue.o.valid),
-            self.o.payload.eq(Mux(fresh != self.slots, fresh, queue.o.payload)),
-            queue.o.ready.eq((fresh == self.slots) & self.o.ready),
+            counting.eq(fresh != self.slots),
+            offer.i.valid.eq(counting | queue.o.valid),
+            offer.i.payload.eq(Mux(counting, fresh, queue.o.payload)),
+            queue.o.ready.eq(~counting & offer.i.ready),
             queue.i.payload.eq(self.put.slot),
             queue.i.valid.eq(self.put.en),
-            taken.eq(self.o.valid & self.o.ready),
         ]
-        with m.If(taken & (fresh != self.slots)):
+        with m.If(counting & offer.i.ready):
             m.d.sync += fresh.eq(fresh + 1)
-        m.d.sync += self.used.eq(self.used + taken - self.put.en)
+        m.d.sync += self.used.eq(self.used + (self.o.valid & self.o.ready) - self.put.en)
         return m

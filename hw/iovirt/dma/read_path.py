@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from iovirt.pcie.layouts import CompletionRequest, ErrorRecord, read_request, tlp_beat
+from iovirt.stream import StreamQueue
 
 from .arrivals import ReadArrivals, read_beat
 from .completions import Completions
@@ -85,6 +86,8 @@ class ReadPath(wiring.Component):
             slots=s.reads, tickets=s.tickets, classes=s.classes, link_order=self.link_order)
         m.submodules.gate = gate = ReadGate(slots=s.reads, classes=s.classes,
                                             number_width=s.number_width)
+        # Two registers between the queue and what may stop the cutter: the path back is long.
+        m.submodules.ready = ready = StreamQueue(range(s.reads), depth=2)
         m.submodules.cutter = cutter = ReadCutter(
             address_width=s.address_width, slots=s.reads, largest_payload=s.largest_payload)
         m.submodules.issue = issue = ReadIssue(
@@ -102,7 +105,8 @@ class ReadPath(wiring.Component):
         wiring.connect(m, wiring.flipped(self.answer), table.answer)
         wiring.connect(m, wiring.flipped(self.go), gate.i)
         wiring.connect(m, gate.ask, wiring.flipped(self.ask))
-        wiring.connect(m, gate.o, table.i)
+        wiring.connect(m, gate.o, ready.i)
+        wiring.connect(m, ready.o, table.i)
         wiring.connect(m, table.o, cutter.i)
         wiring.connect(m, cutter.o, issue.i)
         wiring.connect(m, pieces.o, issue.piece)
