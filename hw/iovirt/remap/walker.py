@@ -52,7 +52,7 @@ class Walker(wiring.Component):
     (IOTLB with ``av`` clear), ``pointers + 6``.
 
     A walk takes 6 clocks from its start, and from the last beat of a read, to its next read.
-    ``done`` of a line comes 17 clocks after its last beat, other answers 6. A turn of any walk
+    ``done`` of a line comes 17 clocks after its last beat, other answers 6 or 7. A turn of any walk
     takes a clock, and a line 9, so that lines are found at 1 per 9 clocks at best. While ``hold``,
     and while an invalidation runs, requests wait. A combinational path runs from ``walk.valid`` to
     ``prefetch.ready``.
@@ -69,7 +69,8 @@ class Walker(wiring.Component):
     Members
     -------
     walk : ``In(stream.Signature(walk_request(slot_width)))``
-        Demand walks. ``prefetch`` is ignored.
+        Demand walks. ``prefetch`` is ignored. A request that waits while device contexts are
+        invalidated is not marked: it must not carry a context from before.
     prefetch : ``In(stream.Signature(walk_request(slot_width)))``
         Prefetches; they start only while ``spare`` and while no demand walk can.
     spare : ``Out(1)``
