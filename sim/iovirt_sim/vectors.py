@@ -64,6 +64,7 @@ class Traits:
 
     capabilities: frozenset
     pas: int
+    ddt_levels: int = 3
     igs: int = 1
     skip: frozenset = DEFAULT_SKIP
 
@@ -73,6 +74,7 @@ class Traits:
                 and case.max_pa < 1 << self.pas
                 and ("pas_exact" not in case.tags or case.pas == self.pas)
                 and not case.tags & self.skip
+                and not case.tags & {f"ddt{n}" for n in (1, 2, 3) if n > self.ddt_levels}
                 and (case.igs == self.igs or not case.tags & {"irq", "iofence", "cmd_illegal"}))
 
 

@@ -7,6 +7,10 @@ from .order import order_class
 __all__ = ["fill_request"]
 
 
+def _first_byte(enables):
+    return Mux(enables[0], 0, Mux(enables[1], 1, Mux(enables[2], 2, Mux(enables[3], 3, 0))))
+
+
 def fill_request(request, header, id, *, write, classes, link_order):
     """Return statements that fill ``request`` for the access of ``header``, and the ticket ``id``
     but for its slot.
@@ -24,6 +28,7 @@ def fill_request(request, header, id, *, write, classes, link_order):
         request.exec.eq(header.exec if not write else 0),
         request.write.eq(write),
         request.at.eq(header.at),
-        request.iova.eq(header.address),
+        # The first byte that is accessed, so that a fault record names it.
+        request.iova.eq(Cat(_first_byte(header.first_be), header.address[2:])),
         request.id.eq(id),
     ]

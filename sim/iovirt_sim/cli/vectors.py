@@ -23,7 +23,7 @@ def add_arguments(parser):
 def traits_of(config):
     """Return what decides which cases the design of ``config`` can run."""
     return Traits(frozenset(config.remap.second_stage) | {"DBG"},
-                  config.remap.physical_address_bits)
+                  config.remap.physical_address_bits, config.remap.ddt_levels)
 
 
 def _target(name, config):
