@@ -24,7 +24,7 @@ class Completions(wiring.Component):
     SLVERR in a piece makes a poisoned completion, DECERR a completion without data and status CA
     (PCIe Base, 2.2.9). Both are recorded first. A dropped piece only frees its buffer.
 
-    Latency is 6 clocks; throughput is 1 beat per clock, also from one completion to the next.
+    Latency is 5 clocks; throughput is 1 beat per clock, also from one completion to the next.
 
     Parameters
     ----------

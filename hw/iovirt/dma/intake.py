@@ -183,7 +183,7 @@ class WriteIntake(wiring.Component):
             self.error.payload.cause.eq(ErrorCause.POISONED_WRITE),
             self.error.payload.segment.eq(request.device_id[16:]),
             self.error.payload.rid.eq(request.device_id[:16]),
-            self.error.payload.address.eq(request.iova),
+            self.error.payload.address.eq(Cat(C(0, 2), request.iova[2:])),
             queue.o.ready.eq(queue.o.payload.drop | (goes & self.request.ready)
                              | (queue.o.payload.poison & self.error.ready)),
         ]

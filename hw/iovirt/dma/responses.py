@@ -28,7 +28,7 @@ class WriteResponses(wiring.Component):
     """Retire each write when its response has come, and record failed ones.
 
     Responses of one ID come in the order of the writes, so the ID and the count of responses tell
-    which write it was. A write retires 3 clocks after its response is taken; 1 per clock. Responses
+    which write it was. A write retires 2 clocks after its response is taken; 1 per clock. Responses
     wait only while the error log does.
 
     Parameters
