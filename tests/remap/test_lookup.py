@@ -154,15 +154,24 @@ def test_permission_is_checked(level):
 
 @on_small
 async def test_other_requests_than_plain_ones_miss(ctx, bench):
-    for pv in 0, 1:
-        await bench.context(ctx, 5, pv=pv)
-        await bench.context(ctx, 6, pv=pv, mode=BARE)
+    await bench.context(ctx, 5)
+    await bench.context(ctx, 6, mode=BARE)
     await bench.line(ctx, 0, {0: 0x200}, device_id=5)
     for device_id in 5, 6:
-        for access in {"at": 1}, {"at": 2}, {"at": 3}, {"pv": 1}:
+        for access in {"at": 1}, {"at": 2}, {"at": 3}:
             outcome = await bench.look(ctx, device_id, 0, **access)
             assert outcome.context_hit and not outcome.hit
+        assert not (await bench.look(ctx, device_id, 0, pv=1)).hit
         assert (await bench.look(ctx, device_id, 0)).hit
+
+
+@on_small
+async def test_process_with_a_context_of_its_own_hits(ctx, bench):
+    await bench.context(ctx, 5, pv=1, pid=3)
+    await bench.line(ctx, 0, {0: 0x200}, device_id=5)
+    assert (await bench.look(ctx, 5, 0, pv=1, pid=3)).hit
+    assert not (await bench.look(ctx, 5, 0, pv=1, pid=2)).hit
+    assert not (await bench.look(ctx, 5, 0)).hit
 
 
 @on_small
@@ -184,7 +193,7 @@ def test_ddtp_bare_passes_without_context():
         assert outcome.hit and outcome.ppn == 0xff_1234_5 and not outcome.context_hit
         assert await bench.translate(ctx, 6, 1 << 40) is None
         assert await bench.translate(ctx, 6, 0, at=2) is None
-        assert await bench.translate(ctx, 6, 0, pv=1) is None
+        assert await bench.translate(ctx, 6, 0, pv=1) == 0
 
     small().run(body, mode=1)
 
