@@ -24,13 +24,14 @@ class TraceFailed(AssertionError):
 
 
 def simulate_trace(config, path, *, rows=None, lead=0, latency=20, seed=1, vcd=None, fst=None,
-                   progress=None, say=None, design=None):
+                   progress=None, say=None, design=None, slow=False):
     """Replay ``path`` on the hardware of ``config``; return the report as a dict.
 
     ``rows`` limits how many are replayed; ``lead`` maps pages so many rows of their device before
     their first evidence; ``latency`` is that of memory in clocks, on both ports; ``vcd`` or ``fst``
     is a waveform file. ``progress`` is called with (rows done, rows), ``say`` with a line of text
-    before each step that takes long. ``design`` replaces the whole block.
+    before each step that takes long. ``slow`` uses the Amaranth simulator. ``design`` replaces
+    the whole block.
 
     Raises
     ------
@@ -40,7 +41,8 @@ def simulate_trace(config, path, *, rows=None, lead=0, latency=20, seed=1, vcd=N
     platform = Platform(config)
     plan = plan_trace(trace, frames=1 << platform.half - 12, lead=lead, path=path)
     replay = _Replay(platform, plan, path)
-    with open_simulation(design or Design.of_full(config), vcd=vcd, fst=fst, say=say) as sim:
+    design = design or Design.of_full(config)
+    with open_simulation(design, vcd=vcd, fst=fst, say=say, slow=slow) as sim:
         sim.set(seed=seed, table_latency=latency, table_write_latency=latency, dma_latency=latency,
                 dma_write_latency=latency, np_limit=config.pcie.np_credits,
                 rcb=config.pcie.rcb_bytes, mps=min(MPS, config.pcie.max_payload_bytes), mrrs=MRRS)

@@ -161,3 +161,33 @@ def test_missing_compiler_is_named(monkeypatch, name):
     with pytest.raises(ToolMissing, match=r"needs a C\+\+ compiler, and no-such-compiler was not "
                                           r"found: `apt install g\+\+`"):
         build(Design("stand_in_remap", stand_ins.RemapStandIn))
+
+
+def test_slow_simulation_does_the_same():
+    design = Design("stand_in_remap", stand_ins.RemapStandIn)
+    with open_simulation(design, slow=True) as sim:
+        sim.write_csr(0x10, 5)
+        assert sim.read_csr(0x10) == 5
+        answer = sim.translate(device_id=5, iova=0x1234, spa=0x2234)
+        assert answer.ok and answer.returned - answer.accepted == 3
+        with pytest.raises(CheckFailed, match="instead of 3000"):
+            sim.translate(device_id=5, iova=0x1000, spa=0x3000)
+
+
+def test_slow_simulation_checks_transfers():
+    with open_simulation(Design("stand_in_full", stand_ins.FullStandIn), slow=True) as sim:
+        sim.background(0x2_0000_0000, 0x3_0000_0000, 99)
+        sim.set(mrrs=256)
+        program = Program()
+        for n in range(12):
+            program.dma(rid=n % 3, iova=0x10000 + n * 512, length=8 * (n + 1), write=n % 2 == 0,
+                        spa=0x10000 + n * 512 + stand_ins.OFFSET, seed=n)
+        program.wait()
+        sim.run(program)
+        assert sim.statistics()["bytes_checked"] == sum(8 * (n + 1) for n in range(12))
+        sim.write_csr(0, 2)
+        program = Program()
+        program.dma(rid=1, iova=0x1000, length=64, write=False, spa=0x1000 + stand_ins.OFFSET)
+        program.wait()
+        with pytest.raises(CheckFailed, match="wrong bytes"):
+            sim.run(program)

@@ -43,8 +43,9 @@ The bench checks while it runs: the AXI4 rules on both memory ports; that every 
 expected address with the expected bytes, in the order of rule S12; every completion (status, byte
 count, lower address, boundaries, payload). A violation raises `CheckFailed` naming it.
 
-`ToolMissing` is raised if there is no C++ compiler or no Verilator, and says what to install;
-`open_simulation` then falls back to the Amaranth simulator if ``fallback=True`` is given.
+`ToolMissing` is raised if there is no C++ compiler or no Verilator, and says what to install.
+``open_simulation(design, slow=True)`` needs neither: the same interface on the Amaranth simulator,
+for short runs.
 """
 
 from .build import BuildError, Design, build, cache_directory

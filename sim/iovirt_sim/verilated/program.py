@@ -66,7 +66,9 @@ class Program:
         return self._add(BACKGROUND, 0, low, high, seed)
 
     def fail(self, address, length, kind="access", *, read=True, write=True):
-        """Let accesses of a range fail: ``access`` is DECERR, ``poison`` is SLVERR."""
+        """Let accesses of a range fail: ``access`` is DECERR, ``poison`` is SLVERR, ``none``
+        repairs the ranges that begin in this one.
+        """
         on_read, on_write = BROKEN[kind]
         return self._add(FAIL, on_read * read | (on_write * write) << 2, address, length)
 
@@ -154,6 +156,10 @@ class Program:
     def allow(self, address, length):
         """Let raw TLPs access a range."""
         return self._add(ALLOW, 0, address, length)
+
+    def forbid(self, address, length):
+        """Take `allow` of this range back: an access that comes now fails the run."""
+        return self._add(ALLOW, 1, address, length)
 
     def classify(self, page, kind, domain=0, iova=0):
         """Say what a table page holds, for the statistics; of a leaf table, what it maps."""

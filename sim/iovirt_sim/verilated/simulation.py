@@ -5,7 +5,6 @@ from array import array
 
 from .build import build
 from .program import Command, Program, Transfer, Translation, read_events
-from .tools import ToolMissing
 
 __all__ = ["CheckFailed", "Simulation", "Timeout", "open_simulation"]
 
@@ -18,23 +17,19 @@ class Timeout(RuntimeError):
     """A register did not take the value that was waited for."""
 
 
-def open_simulation(design, *, vcd=None, fst=None, say=None, fallback=False):
+def open_simulation(design, *, vcd=None, fst=None, say=None, slow=False):
     """Return a :class:`Simulation` of ``design``, built if it is not cached.
 
     ``vcd`` or ``fst`` is a file for waveforms (a slower library is built for them). ``say`` is
-    called with a line of text before each step that takes long. With ``fallback``, if the tools are
-    missing, the same interface runs on the Amaranth simulator, some hundred times slower.
+    called with a line of text before each step that takes long. ``slow`` uses the Amaranth
+    simulator instead, which needs no tools, checks less, and is some hundred times slower.
     """
-    waves = "vcd" if vcd else "fst" if fst else None
-    try:
-        library = build(design, waves=waves, say=say)
-    except ToolMissing:
-        if not fallback:
-            raise
-        from .fallback import AmaranthSimulation
+    if slow:
+        from .slow import SlowSimulation  # it imports this module
 
-        return AmaranthSimulation(design, vcd=vcd)
-    return Simulation(library, str(vcd or fst or ""))
+        return SlowSimulation(design, vcd=vcd)
+    waves = "vcd" if vcd else "fst" if fst else None
+    return Simulation(build(design, waves=waves, say=say), str(vcd or fst or ""))
 
 
 class Calls:

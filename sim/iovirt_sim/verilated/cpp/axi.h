@@ -10,6 +10,7 @@ struct AxiRead {
     u64 address, id, beats, size, beat, ready_at;
     bool lock;
     void* owner;
+    std::vector<void*> others;   // who may be meant as well
     u64 beat_address(u64 n) const { return n ? (address & ~(size - 1)) + n * size : address; }
 };
 
@@ -100,8 +101,8 @@ template <class Port> class AxiSubordinate {
         read.ready_at = cycle + knobs_.latency + random_.below(knobs_.jitter + 1);
         check_burst("AR", read.address, read.beats, read.size, port_.arburst());
         observer_.read_issued(read);
-        reads_.push_back(read);
         if (read.lock) reserved_id_ = read.id, reserved_ = read.address, reservation_ = true;
+        reads_.push_back(std::move(read));
     }
 
     void accept_write() {

@@ -207,7 +207,10 @@ bool Bench::execute(const u64* op, u32 argument, u64 length) {
         else settings.array()[argument] = op[1];
         if (argument == 0) random_.state = op[1];
         return true;
-    case OP_ALLOW: transfers_.allow(op[1], op[2]); return true;
+    case OP_ALLOW:
+        if (argument) transfers_.forbid(op[1], op[2]);
+        else transfers_.allow(op[1], op[2]);
+        return true;
     case OP_CLASSIFY:
         walks_.classify(op[1] / 4096, TableClass(argument & 255), u16(argument >> 8), op[2]);
         return true;

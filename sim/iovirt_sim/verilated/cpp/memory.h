@@ -1,6 +1,7 @@
 // Sparse memory of 64-bit words, and the ranges that fail.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "common.h"
@@ -40,7 +41,14 @@ class Memory {
             }
     }
 
+    // Without an error it repairs the failing ranges that begin in this one.
     void fail(u64 low, u64 length, Resp read, Resp write) {
+        if (read == OKAY && write == OKAY) {
+            auto inside = [=](const Failing& r) { return r.low >= low && r.low < low + length; };
+            failing_.erase(std::remove_if(failing_.begin(), failing_.end(), inside),
+                           failing_.end());
+            return;
+        }
         failing_.push_back({low, low + length, read, write});
     }
 

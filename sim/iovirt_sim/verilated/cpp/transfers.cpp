@@ -232,11 +232,13 @@ void Transfers::read_issued(AxiRead& read) {
     if (page != reads_.end())
         for (Transfer* t : page->second) {
             u64 from = t->request.spa, to = from + t->request.length, next = from + t->issued_to;
-            if (next >= low && next < high && low >= (from & ~(read.size - 1)) &&
-                high <= ((to + read.size - 1) & ~(read.size - 1))) {
-                found = t;
-                break;
-            }
+            bool open = t->empty ? !t->has_issued : t->issued_to < t->first + t->bytes;
+            bool fits = open && next >= low && next < high && low >= (from & ~(read.size - 1)) &&
+                        high <= ((to + read.size - 1) & ~(read.size - 1));
+            if (fits && !found) found = t;
+            // Bursts are whole bus words, so two reads of one word look the same, and may be issued
+            // in either order.
+            else if (from < high && to > low) read.others.push_back(t);
         }
     if (!found) {
         if (!allowed(low, high))
@@ -251,9 +253,9 @@ void Transfers::read_issued(AxiRead& read) {
     mark_issued(t);
     read.owner = &t;
     ++t.axi;
+    for (void* other : read.others) ++static_cast<Transfer*>(other)->axi;
     u64 end = high - t.request.spa;
     t.issued_to = u32(end < t.request.length ? end : t.request.length);
-    if (t.issued_to >= t.first + t.bytes && !t.empty) remove(reads_, t);
 }
 
 void Transfers::read_beat(AxiRead& read, u64 address, const u8* bytes, unsigned count, Resp resp) {
@@ -268,10 +270,26 @@ void Transfers::read_beat(AxiRead& read, u64 address, const u8* bytes, unsigned 
         t.data[a - spa] = bytes[n];
         t.captured[a - spa] = kind;
     }
-    if (read.beat + 1 == read.beats) {
-        --t.axi;
-        if (t.done && !t.axi) live_.erase(&t);
+    for (void* owner : read.others) {
+        auto& other = *static_cast<Transfer*>(owner);
+        for (unsigned n = 0; n < count; ++n)
+            if (u64 at = address + n - other.request.spa; at < other.request.length)
+                other.others.push_back({u32(at), bytes[n]});
     }
+    if (read.beat + 1 < read.beats) return;
+    for (void* owner : read.others) leave_bus(owner);
+    leave_bus(&t);
+}
+
+void Transfers::leave_bus(void* owner) {
+    auto* t = static_cast<Transfer*>(owner);
+    if (!--t->axi && t->done) live_.erase(t);
+}
+
+bool Transfers::other_fits(const Transfer& t, u32 offset, u8 byte) {
+    for (auto& [at, value] : t.others)
+        if (at == offset && value == byte) return true;
+    return false;
 }
 
 void Transfers::write_assembled(AxiWrite& write) {
@@ -405,7 +423,8 @@ void Transfers::check_data(Transfer& t, const Tlp& tlp, u32 piece) {
     for (u32 n = 0; n < piece; ++n) {
         if (!t.enabled[from + n] || poisoned) continue;
         u8 kind = t.captured[from + n];
-        if (kind == GOOD && bytes[skip + n] == t.data[from + n]) {
+        if ((kind == GOOD && bytes[skip + n] == t.data[from + n]) ||
+            other_fits(t, from + n, bytes[skip + n])) {
             ++statistics_.bytes_checked;
             continue;
         }

@@ -2,6 +2,7 @@
 // of the `dma` port and every completion against that.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -41,6 +42,11 @@ class Transfers : public AxiObserver, public TlpListener {
 
     // Bytes of [low, low + length) may be accessed by anyone: used with raw TLPs.
     void allow(u64 low, u64 length) { allowed_.push_back({low, low + length}); }
+    // And no longer: what `allow` said with the same arguments ends.
+    void forbid(u64 low, u64 length) {
+        std::pair<u64, u64> range{low, low + length};
+        allowed_.erase(std::remove(allowed_.begin(), allowed_.end(), range), allowed_.end());
+    }
 
     u64 tlps_needed(const TransferRequest& r) const {
         return r.length / (r.write ? settings_.mps : settings_.mrrs) + 2;
@@ -75,6 +81,7 @@ class Transfers : public AxiObserver, public TlpListener {
         Source* source;
         Row* row;
         std::vector<u8> data, enabled, captured;
+        std::vector<std::pair<u32, u8>> others;   // offset, byte: read by a burst that may be ours
         u32 first = 0, bytes = 0;      // first enabled byte; from it to the last enabled
         u32 left = 0, issued_to = 0, answered = 0;
         u32 axi = 0, tag = 0;
@@ -105,6 +112,8 @@ class Transfers : public AxiObserver, public TlpListener {
     Transfer* find_write(u64 address) const;
     bool allowed(u64 low, u64 high) const;
     static void remove(Pages& pages, Transfer& transfer);
+    static bool other_fits(const Transfer& transfer, u32 offset, u8 byte);
+    void leave_bus(void* owner);
     static std::string text(const Transfer& transfer);
 
     Statistics& statistics_;

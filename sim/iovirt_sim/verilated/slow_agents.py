@@ -1,0 +1,364 @@
+"""What surrounds a design in the slow simulation: memory, registers, devices."""
+
+from collections import Counter, deque
+
+__all__ = ["Axi", "Csr", "Device", "Memory", "Requests", "mix"]
+
+M64 = (1 << 64) - 1
+PAGE = 4096
+
+
+def mix(z):
+    """Finish splitmix64, like the fast simulation does."""
+    z = (z + 0x9E3779B97F4A7C15) & M64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & M64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & M64
+    return z ^ (z >> 31)
+
+
+class Memory:
+    """Sparse words, with ranges that fail and a background."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self):
+        self.words, self.failing, self.range = {}, [], (0, 0, 0)
+
+    def read(self, address):
+        low, high, seed = self.range
+        default = mix(address ^ mix(seed)) if low <= address < high else 0
+        return self.words.get(address, default)
+
+    def read_bytes(self, address, count):
+        first = address & ~7
+        data = b"".join(self.read(at).to_bytes(8, "little")
+                        for at in range(first, address + count, 8))
+        return data[address - first:address - first + count]
+
+    def write_byte(self, address, byte):
+        at, shift = address & ~7, address % 8 * 8
+        self.words[at] = self.read(at) & ~(0xff << shift) | byte << shift
+
+    def response(self, address, count, which):
+        return max((entry[2 + which] for entry in self.failing
+                    if address < entry[1] and entry[0] < address + count), default=0)
+
+
+class Axi:
+    """AXI4 subordinate: in order, with latency. ``checker`` sees the writes."""
+
+    def __init__(self, sim, port, name, checker):
+        self.sim, self.port, self.name, self.checker = sim, port, name, checker
+        self.lanes = len(port.rdata) // 8
+        self.reset()
+
+    def reset(self):
+        self.reads, self.addresses, self.beats, self.answers = (deque() for _ in range(4))
+        self.r_valid = self.b_valid = False
+
+    def drive(self, ctx):
+        port, now = self.port, self.sim.now
+        for ready in (port.arready, port.awready, port.wready):
+            ctx.set(ready, 1)
+        if not self.r_valid and self.reads and self.reads[0][0] <= now:
+            _, address, number, last = self.reads[0]
+            lane = address & -self.lanes
+            resp = self.sim.memory.response(address, self.lanes - address % self.lanes, 0)
+            ctx.set(port.rdata, int.from_bytes(self.sim.memory.read_bytes(lane, self.lanes),
+                                               "little"))
+            ctx.set(port.rid, number)
+            ctx.set(port.rresp, resp)
+            ctx.set(port.rlast, last)
+            self.r_valid = True
+        if not self.b_valid and self.answers and self.answers[0][0] <= now:
+            _, number, resp, data = self.answers.popleft()
+            for address, byte in data if resp < 2 else ():
+                self.sim.memory.write_byte(address, byte)
+                self.sim.written[address & ~7] = None
+            if self.checker:
+                self.checker.answered(data)
+            ctx.set(port.bid, number)
+            ctx.set(port.bresp, resp)
+            self.b_valid = True
+        ctx.set(port.rvalid, self.r_valid)
+        ctx.set(port.bvalid, self.b_valid)
+
+    def sample(self, ctx):
+        port, now = self.port, self.sim.now
+        latency = self.sim.settings[f"{self.name}_latency"]
+        if self.r_valid and ctx.get(port.rready):
+            self.reads.popleft()
+            self.r_valid = False
+        if self.b_valid and ctx.get(port.bready):
+            self.b_valid = False
+        if ctx.get(port.arvalid):
+            address, size, beats = self._burst(ctx, "ar")
+            self.sim.counts[f"{self.name}_reads"] += 1
+            for n in range(beats):
+                at = (address & -size) + n * size if n else address
+                self.reads.append((now + latency, at, ctx.get(port.arid), n == beats - 1))
+        if ctx.get(port.awvalid):
+            self.addresses.append((*self._burst(ctx, "aw"), ctx.get(port.awid)))
+        if ctx.get(port.wvalid):
+            self.beats.append((ctx.get(port.wdata), ctx.get(port.wstrb), ctx.get(port.wlast)))
+        if self.addresses and len(self.beats) >= self.addresses[0][2]:
+            self._write(now)
+
+    def _burst(self, ctx, channel):
+        port = self.port
+        address, size = (ctx.get(getattr(port, channel + name)) for name in ("addr", "size"))
+        return address, 1 << size, ctx.get(getattr(port, channel + "len")) + 1
+
+    def _write(self, now):
+        address, size, beats, number = self.addresses.popleft()
+        data, resp = [], 0
+        for n in range(beats):
+            at = (address & -size) + n * size if n else address
+            word, strobes, _ = self.beats.popleft()
+            lane = at & -self.lanes
+            data += [(lane + k, word >> 8 * k & 0xff) for k in range(self.lanes)
+                     if strobes >> k & 1]
+            resp = max(resp, self.sim.memory.response(at, size - at % size, 1))
+        self.sim.counts[f"{self.name}_writes"] += 1
+        if self.checker:
+            self.checker.issued(data)
+        latency = self.sim.settings[f"{self.name}_write_latency"]
+        self.answers.append((now + latency, number, resp, data))
+
+
+class Csr:
+    """AXI4-Lite manager. ``access`` is a generator that takes a step per clock."""
+
+    def __init__(self, port):
+        self.port, self.lanes = port, len(port.rdata) // 8
+        self.reset()
+
+    def reset(self):
+        self.values = {}
+        self.seen = dict.fromkeys(("awready", "wready", "arready", "bvalid", "rvalid"), 0)
+
+    def drive(self, ctx):
+        for name in ("awvalid", "awaddr", "wvalid", "wdata", "wstrb", "bready", "arvalid", "araddr",
+                     "rready"):
+            ctx.set(getattr(self.port, name), self.values.get(name, 0))
+
+    def sample(self, ctx):
+        self.seen = {name: ctx.get(getattr(self.port, name)) for name in self.seen}
+        self.answer = (ctx.get(self.port.rdata), int(ctx.get(self.port.rresp).value),
+                       int(ctx.get(self.port.bresp).value))
+
+    def access(self, offset, size, value=None):
+        """Read, or write ``value``; yield once per clock; return (value, response)."""
+        result, worst, step = 0, 0, min(size, self.lanes)
+        for done in range(0, size, step):
+            at = offset + done
+            lane, mask = at % self.lanes, (1 << 8 * step) - 1
+            if value is None:
+                self.values = {"arvalid": 1, "araddr": at, "rready": 1}
+                while not self.seen["rvalid"] or self.values["arvalid"]:
+                    yield
+                    if self.seen["arready"]:
+                        self.values["arvalid"] = 0
+                result |= (self.answer[0] >> 8 * lane & mask) << 8 * done
+                worst = max(worst, self.answer[1])
+            else:
+                self.values = {"awvalid": 1, "wvalid": 1, "awaddr": at, "bready": 1,
+                               "wdata": (value >> 8 * done & mask) << 8 * lane,
+                               "wstrb": (1 << step) - 1 << lane}
+                while not self.seen["bvalid"] or self.values["awvalid"] or self.values["wvalid"]:
+                    yield
+                    for valid, ready in (("awvalid", "awready"), ("wvalid", "wready")):
+                        if self.seen[ready]:
+                            self.values[valid] = 0
+                worst = max(worst, self.answer[2])
+            self.values = {}
+            self.seen = dict.fromkeys(self.seen, 0)
+            yield
+        return result, worst
+
+
+class Requests:
+    """The request stream of the remap engine: one request after the other."""
+
+    def __init__(self, sim, component):
+        self.sim, self.c = sim, component
+        self.reset()
+
+    def reset(self):
+        self.queue, self.waiting, self.retire, self.free = deque(), {}, deque(), 0
+
+    @property
+    def outstanding(self):
+        return len(self.queue) + len(self.waiting)
+
+    def drive(self, ctx):
+        c = self.c
+        ctx.set(c.request.valid, bool(self.queue))
+        ctx.set(c.result.ready, 1)
+        if self.queue:
+            payload = c.request.payload
+            ctx.set(payload, {**self.queue[0]["payload"], "id": self.free % (1 << len(payload.id))})
+        if "retire" in c.signature.members:
+            ctx.set(c.retire[0].valid, bool(self.retire))
+            if self.retire:
+                ctx.set(c.retire[0].epoch, self.retire.popleft())
+
+    def sample(self, ctx):
+        c, now = self.c, self.sim.now
+        if self.queue and ctx.get(c.request.ready):
+            number = ctx.get(c.request.payload.id)
+            self.waiting[number] = {**self.queue.popleft(), "accepted": now}
+            self.free += 1
+        if ctx.get(c.result.valid):
+            answer = ctx.get(c.result.payload)
+            request = self.waiting.pop(answer.id)
+            iova = request["payload"]["access"]["iova"]
+            spa = answer.ppn << 12 | iova % PAGE if answer.ok else 0
+            wanted = request["wanted"]
+            if wanted is not None and wanted != (spa if answer.ok else answer.cause):
+                self.sim.complain(f"operation {request['op']}, iova {iova:x}: {spa:x} or cause "
+                                  f"{answer.cause} instead of {wanted:x}")
+            self.retire.append(answer.epoch)
+            self.sim.event("translated", request["op"], answer.ok | answer.ca << 1
+                           | answer.epoch << 2 | answer.cause << 16, spa, request["accepted"], now)
+
+
+class Device:
+    """Devices behind the TLP streams. Writes must reach memory, reads must bring it back."""
+
+    def __init__(self, sim, component):
+        self.sim, self.c = sim, component
+        self.dwords = len(component.rx.strb)
+        self.reset()
+
+    def reset(self):
+        self.queue, self.at, self.answer = deque(), 0, None
+        self.reads, self.bytes, self.groups, self.tag, self.credits = {}, {}, Counter(), 0, 0
+
+    @property
+    def outstanding(self):
+        return sum(self.groups.values()) + len(self.queue)
+
+    def start(self, op, *, group, write, rid, iova, spa, length, seed):
+        """Queue the TLPs of a transfer."""
+        limit = self.sim.settings["mps" if write else "mrrs"]
+        while length:
+            count = min(length, limit - iova % 4, PAGE - iova % PAGE)
+            self._tlp(op, group, write, rid, iova, spa, count, seed)
+            iova, spa, length = iova + count, spa + count, length - count
+
+    def _tlp(self, op, group, write, rid, iova, spa, count, seed):
+        skip = iova % 4
+        dwords = (skip + count + 3) // 4
+        first, last = 15 << skip & 15, 15 >> dwords * 4 - skip - count
+        if dwords == 1:
+            first, last = first & last, 0
+        words = [write << 30 | dwords % 1024, rid << 16 | last << 4 | first, iova & ~3, 0]
+        if iova >> 32:
+            words = [words[0] | 1 << 29, words[1], iova >> 32, iova & 0xffff_fffc]
+        base = iova - skip
+        payload = [mix(seed ^ (base // 4 + n)) & 0xffff_ffff for n in range(dwords * write)]
+        tlp = {"op": op, "group": group, "rid": rid, "words": words, "payload": payload,
+               "spa": spa, "iova": iova, "left": count, "write": write, "got": 0}
+        self.groups[group] += 1
+        self.queue.append(tlp)
+
+    def drive(self, ctx):
+        rx, tx = self.c.rx, self.c.tx
+        ctx.set(tx.ready, 1)
+        for name in ("ph", "nph", "cplh"):
+            ctx.set(getattr(self.c, f"tx_fc_{name}"), 100)
+        for name in ("pd", "npd", "cpld"):
+            ctx.set(getattr(self.c, f"tx_fc_{name}"), 1000)
+        tlp = self.queue[0] if self.queue else None
+        if tlp and self.at == 0 and not tlp["write"]:
+            if len(self.reads) >= self.sim.settings["np_limit"]:
+                tlp = None
+            else:
+                tlp["tag"] = self.tag
+                tlp["words"][1] = tlp["words"][1] & ~0xff00 | self.tag << 8
+        ctx.set(rx.valid, tlp is not None)
+        if not tlp:
+            return
+        part = tlp["payload"][self.at:self.at + self.dwords]
+        ctx.set(rx.data, sum(word << 32 * n for n, word in enumerate(part)))
+        ctx.set(rx.strb, (1 << len(part)) - 1)
+        ctx.set(rx.hdr, sum(word << 96 - 32 * n for n, word in enumerate(tlp["words"])))
+        ctx.set(rx.first, self.at == 0)
+        ctx.set(rx.last, self.at + self.dwords >= len(tlp["payload"]))
+
+    def sample(self, ctx):
+        rx, tx = self.c.rx, self.c.tx
+        if ctx.get(rx.valid) and ctx.get(rx.ready):
+            self._taken(ctx.get(rx.last))
+        if ctx.get(tx.valid):
+            if ctx.get(tx.first):
+                self.answer = (ctx.get(tx.hdr), [])
+            data, strobes = ctx.get(tx.data), ctx.get(tx.strb)
+            self.answer[1].extend(data >> 32 * n & 0xffff_ffff
+                                  for n in range(self.dwords) if strobes >> n & 1)
+            if ctx.get(tx.last):
+                self._completion(*self.answer)
+
+    def _taken(self, last):
+        tlp = self.queue[0]
+        if self.at == 0 and tlp["write"]:
+            data = b"".join(word.to_bytes(4, "little") for word in tlp["payload"])
+            skip = tlp["iova"] % 4
+            for n in range(tlp["left"]):
+                self.bytes.setdefault(tlp["spa"] + n, deque()).append((data[skip + n], tlp))
+        elif self.at == 0:
+            self.reads[tlp["rid"], self.tag] = tlp
+            self.tag = (self.tag + 1) % 256
+        self.at += self.dwords
+        if last:
+            self.queue.popleft()
+            self.at = 0
+
+    def issued(self, data):
+        """Check a write of the `dma` port."""
+        for address, byte in data:
+            wanted = self.bytes.get(address)
+            if not wanted:
+                self.sim.complain(f"dma: write to {address:x} belongs to no request of a device")
+                return
+            expected, tlp = wanted[0]
+            if byte != expected:
+                self.sim.complain(f"dma: byte {byte:02x} written to {address:x} instead of "
+                                  f"{expected:02x} (operation {tlp['op']})")
+
+    def answered(self, data):
+        """Retire written bytes."""
+        for address, _ in data:
+            if queue := self.bytes.get(address):
+                _, tlp = queue.popleft()
+                if not queue:
+                    del self.bytes[address]
+                self._progress(tlp, 1)
+
+    def _completion(self, header, payload):
+        words = [header >> 96 - 32 * n & 0xffff_ffff for n in range(4)]
+        key = words[2] >> 16, words[2] >> 8 & 255
+        tlp = self.reads.get(key)
+        if tlp is None or words[1] >> 13 & 7 or not words[0] >> 30 & 1:
+            self.sim.complain(f"tx: completion {words[0]:08x} {words[1]:08x} {words[2]:08x} is not "
+                              "what was asked for")
+            return
+        at = tlp["spa"] + tlp["got"]
+        data = b"".join(word.to_bytes(4, "little") for word in payload)[at % 4:]
+        data = data[:tlp["left"]]
+        if data != self.sim.memory.read_bytes(at, len(data)):
+            self.sim.complain(f"tx: wrong bytes for address {at:x} (operation {tlp['op']})")
+        tlp["got"] += len(data)
+        if tlp["left"] == len(data):
+            del self.reads[key]
+        self._progress(tlp, len(data))
+
+    def _progress(self, tlp, count):
+        self.sim.counts["bytes_checked"] += count
+        tlp["left"] -= count
+        if not tlp["left"]:
+            self.groups[tlp["group"]] -= 1
+            self.sim.counts["writes" if tlp["write"] else "reads"] += 1
+            self.sim.counts["transfers_checked"] += 1
