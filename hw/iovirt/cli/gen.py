@@ -1,42 +1,49 @@
-"""Write Verilog, its manifest, the C header and the register document."""
+"""Write Verilog, its manifest, lint waivers, the C header and the register document."""
 
 from pathlib import Path
 
-from ..csr.export import write_c_header, write_markdown
+from ..csr.export import c_header, markdown
 from ..export import manifest, module_name, to_verilog
+from ..lint import waiver_file
 from ..top import IOVirt
-from .common import UsageError, add_config_arguments, config_of, report, write_json
+from .common import (
+    UsageError,
+    add_config_arguments,
+    config_of,
+    make_directory,
+    report,
+    write_json,
+)
 
 
 def add_arguments(parser):
     """Add the arguments."""
     add_config_arguments(parser)
     parser.add_argument("--output", metavar="DIR", default="build/gen",
-                        help="default: build/gen")
+                        help="where to write, made if it is not there (default: build/gen)")
 
 
 def run(options):
     """Run the verb."""
     config    = config_of(options)
-    directory = Path(options.output)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--output {directory}: must be a directory that can be made: "
-                         f"{error.strerror}") from None
-    name    = module_name(config)
-    verilog = to_verilog(IOVirt(config), name=name)
-    files   = {
-        "verilog": directory / f"{name}.v",
-        "manifest": directory / f"{name}.json",
-        "header": directory / f"{name}.h",
-        "registers": directory / f"{name}_registers.md",
+    directory = make_directory("--output", options.output)
+    name      = module_name(config)
+    block     = IOVirt(config)
+    verilog   = to_verilog(block, name=name)
+    contents  = {
+        "verilog":   (f"{name}.v", verilog),
+        "manifest":  (f"{name}.json", manifest(config, block, verilog)),
+        "waivers":   (f"{name}.vlt", waiver_file(f"{name}.v")),
+        "header":    (f"{name}.h", c_header(config)),
+        "registers": (f"{name}_registers.md", markdown(config)),
     }
-    files["verilog"].write_text(verilog)
-    files["manifest"].write_text(manifest(config, IOVirt(config), verilog))
-    write_c_header(config, files["header"])
-    write_markdown(config, files["registers"])
-    for kind, path in files.items():
+    files = {}
+    for kind, (file, text) in contents.items():
+        files[kind] = path = Path(directory, file)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path}: file must be writable: {error.strerror}") from None
         print(f"{kind:>9}  {path}")
     write_json(options.json, report(config, files={kind: str(path)
                                                    for kind, path in files.items()}))

@@ -1,13 +1,26 @@
 """Synthesise: LUT, FF and RAM of each block, and Fmax on request."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
 from ..export import module_name, verilog_of
-from ..synthesis import COLUMNS, TARGETS, SynthesisError, area_by_block, place_ecp5, synthesize
-from .common import UsageError, add_config_arguments, config_of, report, write_json
+from ..synthesis import (
+    COLUMNS,
+    TARGETS,
+    SynthesisError,
+    area_by_block,
+    find_nextpnr,
+    place_ecp5,
+    synthesize,
+)
+from .common import (
+    UsageError,
+    add_config_arguments,
+    config_of,
+    make_directory,
+    report,
+    write_json,
+)
 
 
 def add_arguments(parser):
@@ -15,11 +28,12 @@ def add_arguments(parser):
     add_config_arguments(parser)
     parser.add_argument("--target", choices=TARGETS, default="ecp5", help="default: ecp5")
     parser.add_argument("--depth", type=int, default=2, metavar="N",
-                        help="levels of the hierarchy to show (default: 2)")
+                        help="levels of the hierarchy to keep apart and show; each costs some "
+                        "area, because logic does not move between them (default: 2)")
     parser.add_argument("--fmax", action="store_true",
                         help="place and route for ECP5-5G 45k speed 8 (board extra; minutes)")
     parser.add_argument("--output", metavar="DIR", default="build/synth",
-                        help="default: build/synth")
+                        help="where to leave netlist and log (default: build/synth)")
 
 
 def run(options):
@@ -27,12 +41,18 @@ def run(options):
     config, target = config_of(options), options.target
     if options.fmax and target != "ecp5":
         raise UsageError(f"--fmax must be used with --target ecp5, not {target!r}")
-    directory = Path(options.output, f"{config.name}_{target}")
+    if options.depth < 0:
+        raise UsageError(f"--depth must be at least 0, not {options.depth}")
+    directory = make_directory("--output", f"{options.output}/{config.name}_{target}")
     console, top = Console(), module_name(config)
     try:
-        with console.status(f"Synthesising {top} for {target}"):
-            stat  = synthesize(verilog_of(config), top=top, target=target, directory=directory)
+        if options.fmax:
+            find_nextpnr()
+        with Console(stderr=True).status(f"Synthesising {top} for {target}, one to five minutes"):
+            stat  = synthesize(verilog_of(config), top=top, target=target, depth=options.depth,
+                               directory=directory)
             areas = area_by_block(stat, top=top, target=target, depth=options.depth)
+        with Console(stderr=True).status("Placing and routing, some minutes"):
             fmax  = place_ecp5(directory) if options.fmax else None
     except SynthesisError as error:
         raise UsageError(str(error)) from None
