@@ -267,11 +267,28 @@ async def test_fill_merges_into_a_present_line(ctx, bench):
 @on_small
 async def test_new_line_replaces_the_oldest_of_its_set(ctx, bench):
     await bench.context(ctx, 5)
-    lines = [n << 2 for n in range(8)]  # 4 sets of 4 ways: these share a set
+    lines = [n << 4 for n in range(8)]  # 4 sets of 4 ways: these share a set
     for n, line in enumerate(lines):
         await bench.line(ctx, line, {0: 0x100 + n}, device_id=5)
         held = [await bench.translate(ctx, 5, old << 15) is not None for old in lines[:n + 1]]
         assert held[-1] and sum(held) == min(n + 1, 4)
+
+
+@pytest.mark.parametrize("devices, lines", [(8, 8), (32, 2)])
+def test_as_many_lines_as_half_the_tags_stay(devices, lines):
+    # Guests use few lines each, and the same ones: these must not crowd into a few sets.
+    async def body(ctx, bench):
+        for device_id in range(devices):
+            await bench.context(ctx, device_id, gscid=device_id)
+            for line in range(lines):
+                await bench.line(ctx, 0x2000 + line, {0: 0x100}, gscid=device_id,
+                                 device_id=device_id)
+        for device_id in range(devices):
+            for line in range(lines):
+                assert await bench.translate(ctx, device_id, 0x2000 + line << 15) == 0x100000
+
+    remap = RemapConfig(physical_address_bits=40)
+    LookupBench(Lookup(id_width=4, slot_width=3, remap=remap)).run(body)
 
 
 @on_small
@@ -280,7 +297,7 @@ async def test_line_in_use_is_kept(ctx, bench):
     await bench.line(ctx, 0, {0: 0x100}, device_id=5)
     for n in range(1, 9):
         assert await bench.translate(ctx, 5, 0) == 0x100000
-        await bench.line(ctx, n << 2, {0: 0x200}, device_id=5)
+        await bench.line(ctx, n << 4, {0: 0x200}, device_id=5)
 
 
 @on_small
@@ -289,11 +306,11 @@ async def test_line_is_written_whole_before_it_hits(ctx, bench):
     # place it takes may hit.
     await bench.context(ctx, 5)
     for n in range(4):
-        await bench.line(ctx, n << 2, dict.fromkeys(range(8), 0x100), device_id=5)
-    transfer = lambda n: {"gscid": 1, "device_id": 5, "line": 4 << 2,
+        await bench.line(ctx, n << 4, dict.fromkeys(range(8), 0x100), device_id=5)
+    transfer = lambda n: {"gscid": 1, "device_id": 5, "line": 4 << 4,
                           "page": {"valid": 1, "ppn": 0x200, **RWX}, "last": n == 7}
     await send(ctx, bench.dut.line_fill, map(transfer, range(7)))
-    held = [await bench.translate(ctx, 5, n << 17) for n in range(5)]
+    held = [await bench.translate(ctx, 5, n << 19) for n in range(5)]
     assert sorted(held, key=str) == [0x100000] * 3 + [None] * 2 and held[4] is None
     await send(ctx, bench.dut.line_fill, [transfer(7)])
-    assert [await bench.translate(ctx, 5, 4 << 17 | n << 12) for n in range(8)] == [0x200000] * 8
+    assert [await bench.translate(ctx, 5, 4 << 19 | n << 12) for n in range(8)] == [0x200000] * 8

@@ -1,5 +1,7 @@
 # amaranth: UnusedElaboratable=no
 
+import dataclasses
+
 import pytest
 
 from iovirt.config import RemapConfig
@@ -10,10 +12,12 @@ from iovirt_sim.streams import send
 SMALL = RemapConfig(physical_address_bits=40, second_stage=("Sv39x4",), iotlb_tags=16, iotlb_ways=2,
                     superpages=3, contexts=8, context_ways=2)  # 8 sets of lines, 4 of contexts
 
+WIDE = dataclasses.replace(SMALL, iotlb_tags=32)  # 16 sets: more than a hash can reach
 
-def on_small(body):
+
+def on_small(body, remap=SMALL):
     """Make a test of ``body(ctx, bench)``."""
-    return lambda: LookupBench(Lookup(id_width=4, slot_width=3, remap=SMALL)).run(body)
+    return lambda: LookupBench(Lookup(id_width=4, slot_width=3, remap=remap)).run(body)
 
 
 async def fill(ctx, bench):
@@ -78,8 +82,9 @@ async def test_page_is_dropped_whatever_the_device(ctx, bench):
             assert spa == (None if n == 3 else (0x100 + n) << 12)
 
 
+@pytest.mark.parametrize("remap", [SMALL, WIDE], ids=["small", "wide"])
 @pytest.mark.parametrize("page", [0, 5, 8, 15])
-def test_page_of_a_napot_leaf_drops_both_lines(page):
+def test_page_of_a_napot_leaf_drops_both_lines(page, remap):
     async def body(ctx, bench):
         await bench.context(ctx, 5)
         for line in 6, 7:
@@ -92,7 +97,22 @@ def test_page_of_a_napot_leaf_drops_both_lines(page):
         for line in 4, 8:
             assert await bench.translate(ctx, 5, line << 15) == 0x500000
 
-    on_small(body)()
+    on_small(body, remap)()
+
+
+def test_page_is_dropped_in_whatever_set_its_device_has_it():
+    async def body(ctx, bench):
+        for device_id in range(8):
+            await bench.context(ctx, device_id)
+            for line in 0x3c5, 0x3c4:
+                await bench.line(ctx, line, {3: 0x100, 4: 0x200}, device_id=device_id)
+        await bench.invalidate(ctx, gv=1, av=1, gscid=1, iova=0x3c5 << 15 | 3 << 12)
+        for device_id in range(8):
+            for line, page, kept in (0x3c5, 3, None), (0x3c5, 4, 0x200), (0x3c4, 3, 0x100):
+                spa = await bench.translate(ctx, device_id, line << 15 | page << 12)
+                assert spa == (kept and kept << 12)
+
+    on_small(body, dataclasses.replace(WIDE, iotlb_tags=64, iotlb_ways=4))()
 
 
 @on_small

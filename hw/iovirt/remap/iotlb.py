@@ -21,7 +21,8 @@ class Iotlb(wiring.Component):
     later. The GSCID is not known when the tags are compared: every way is compared with the GSCID
     of every way of the context cache, and `Resolver` picks.
 
-    The set index is the line address, XORed with a hash of device_id (`iotlb_hash_bits`). Tags,
+    The set index is the line address, folded once, its upper bits XORed with a hash of device_id
+    (`iotlb_hash_bits`). Tags,
     valid bits and pages are in 1R1W memories, one per way. A lookup whose read meets a write does
     not match, so that it does not matter what the memory returns then.
 

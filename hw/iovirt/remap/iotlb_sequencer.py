@@ -31,8 +31,8 @@ class IotlbSequencer(wiring.Component):
 
     *Invalidation*: of everything ``sets + 2`` cycles, of a GSCID ``sets + 4``, of a page ``2 **
     hash_bits + 4``: the set depends on the device, which is not told, so all sets are visited that
-    the line may be in; the other line of a 64 KiB NAPOT leaf is in the same sets. A kind that is
-    not for the IOTLB takes 2 cycles.
+    the line may be in. If a line of a 64 KiB NAPOT leaf may be there, those of the other line of
+    the 64 KiB follow, ``2 ** hash_bits`` cycles more. A kind that is not for the IOTLB takes 2.
 
     Invalidations go first, but never into the middle of a line. When ``invalidate.ready`` is
     asserted, the invalidation and all earlier fills have been written. After reset all valid bits
@@ -78,7 +78,9 @@ class IotlbSequencer(wiring.Component):
         self.gpa_bits = gpa_bits
         self.set_bits = (sets - 1).bit_length()
         self.hash_bits = iotlb_hash_bits(sets)
-        self.tag = iotlb_tag(gpa_bits - 15 - self.set_bits + self.hash_bits)
+        #: Lowest bit of the set index that depends on the device.
+        self.hash_low = self.set_bits - self.hash_bits
+        self.tag = iotlb_tag(gpa_bits - 14 - max(self.hash_low, 1))
         super().__init__({
             "fill":             In(stream.Signature(line_fill(address_width))),
             "invalidate":       In(stream.Signature(InvalidateOp)),
@@ -100,11 +102,16 @@ class IotlbSequencer(wiring.Component):
 
     def set_of(self, line, device_id):
         """Return the set that ``line`` of a device is in."""
-        return (line[:self.set_bits] ^ fold(device_id, self.hash_bits))[:self.set_bits]
+        return self._plain_set(line) ^ (fold(device_id, self.hash_bits) << self.hash_low)
+
+    def _plain_set(self, line):
+        # Bits above the index take part, because what is aligned to a power of two would else
+        # share a set. The hash is at the top: guests use few lines each, and the same ones.
+        return line[:self.set_bits] ^ line[self.set_bits:2 * self.set_bits]
 
     def tag_of(self, line):
         """Return the part of the line address that is kept in the tag."""
-        return Cat(line[:self.hash_bits], line[self.set_bits:self.gpa_bits - 15])
+        return Cat(line[0], line[max(self.hash_low, 1):self.gpa_bits - 15])
 
     def elaborate(self, platform):
         m = Module()
@@ -113,6 +120,12 @@ class IotlbSequencer(wiring.Component):
         target = Signal(data.StructLayout({
             "gscid": 16, "line": self.gpa_bits - 15, "page": 3, "any_line": 1, "fits": 1}))
         counter = Signal(range(max(self.sets, 8)))
+        napot = Signal()  # a line of a NAPOT leaf has been filled since everything was dropped
+        last  = Signal.like(counter)
+        m.d.comb += last.eq(Mux(target.any_line, self.sets - 1, 2**self.hash_bits - 1))
+        if self.hash_low:
+            with m.If(~target.any_line & napot):
+                m.d.comb += last.eq(2**(self.hash_bits + 1) - 1)
 
         # What was found in the set `found_set`, which was read 2 cycles before.
         read_set, found_set = Signal(range(self.sets)), Signal(range(self.sets))
@@ -134,7 +147,7 @@ class IotlbSequencer(wiring.Component):
         with m.FSM():
             with m.State("SCRUB"):
                 m.d.comb += [self.write_set.eq(counter), self.write_valid_ways.eq(~0)]
-                m.d.sync += counter.eq(counter + 1)
+                m.d.sync += [counter.eq(counter + 1), napot.eq(0)]
                 with m.If(counter == self.sets - 1):
                     m.d.sync += self.scrubbed.eq(1)
                     with m.If(self.scrubbed):
@@ -149,14 +162,16 @@ class IotlbSequencer(wiring.Component):
                 m.next = "FILL"
             with m.State("FILL"):
                 self._fill(m, target, found, found_set, fallback, counter)
+                with m.If(self.fill.valid & self.fill.p.napot):
+                    m.d.sync += napot.eq(1)
             with m.State("SWEEP"):
                 m.d.comb += [
                     self.borrow.eq(1),
                     self.read_set.eq(Mux(target.any_line, counter,
-                                         target.line[:self.set_bits] ^ counter)),
+                                         self._plain_set(target.line) ^ self._spread(counter))),
                 ]
                 m.d.sync += [counter.eq(counter + 1), sweep_read.eq(1)]
-                with m.If(counter == Mux(target.any_line, self.sets - 1, 2**self.hash_bits - 1)):
+                with m.If(counter == last):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += sweep_read.eq(0)
@@ -169,6 +184,12 @@ class IotlbSequencer(wiring.Component):
         with m.If(sweep_found):
             self._drop(m, target, found, found_set)
         return m
+
+    def _spread(self, counter):
+        # Every value of the hash, first for the line itself and then for the other line of the
+        # 64 KiB that both are in; if the hash reaches down to bit 0, that one is among them.
+        other = counter[self.hash_bits] if self.hash_low else 0
+        return (counter[:self.hash_bits] << self.hash_low) ^ other
 
     def _compare(self, m, target, found, fallback):
         # Bit 0 of a line address tells it from the other line of the 64 KiB that both are in.

@@ -43,8 +43,9 @@ class Lookup(wiring.Component):
     outcome that has not left by then. Cycles, apart from waiting for running fills and for outcomes
     to leave:
 
-    * IOTLB, everything: ``sets + 4``; a GSCID: ``sets + 6``; a page: 14 (10 with 4 sets). The last
-      two borrow ``sets`` and 8 (4) slots of lookups.
+    * IOTLB, everything: ``sets + 4``; a GSCID: ``sets + 6``; a page: 14 (10 with 4 sets), and 8
+      more while a NAPOT leaf may be cached in 16 sets or more. The last two borrow a slot of a
+      lookup for each set they read.
     * CONTEXT, everything: ``context sets + 4``; a device: 5, one slot.
 
     A line fill takes 10 cycles and a slot, a context fill 3 cycles and a slot, a superpage fill 5
