@@ -1,0 +1,1 @@
+"""Interrupts: the remap table, pending slots and event queues."""
