@@ -1,0 +1,1 @@
+"""Designs for development boards. Not part of the installed package."""
