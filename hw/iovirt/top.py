@@ -178,7 +178,7 @@ class IOVirt(wiring.Component):
         port = bank.root_port
         m.d.comb += [
             remap.prefetch_enable.eq(bank.features.prefetch.value),
-            bank.status.ready.read.eq(remap.ready),
+            bank.status.ready.read.eq(remap.ready & dma.ready),
             receiver.max_payload.eq(bank.device_control.mps.value),
             receiver.secondary.eq(port.secondary.value),
             receiver.subordinate.eq(port.subordinate.value),

@@ -152,6 +152,8 @@ class DmaEngine(wiring.Component):
         Largest payload of a completion, ``128 << max_payload`` bytes.
     completer_id : ``In(16)``
         Completer ID.
+    ready : ``Out(1)``
+        The tables have been cleared after reset.
     writes_used, reads_used, pieces_used : ``Out(...)``
         Slots in use; all 0 when idle but for writes without response.
 
@@ -193,6 +195,7 @@ class DmaEngine(wiring.Component):
                                               id_width=s.bus_id_width)),
             "max_payload":  In(3),
             "completer_id": In(16),
+            "ready":        Out(1),
             "writes_used":  Out(range(s.writes + 1)),
             "reads_used":   Out(range(s.reads + 1)),
             "pieces_used":  Out(range(s.pieces + 1)),
@@ -244,6 +247,7 @@ class DmaEngine(wiring.Component):
             reads.pending.eq(writes.pending),
             reads.max_payload.eq(self.max_payload),
             reads.completer_id.eq(self.completer_id),
+            self.ready.eq(reads.enable),
             self.writes_used.eq(writes.used),
             self.reads_used.eq(reads.used),
             self.pieces_used.eq(reads.pieces_used),

@@ -70,6 +70,7 @@ class ReadPath(wiring.Component):
             "error":        Out(stream.Signature(ErrorRecord)),
             "max_payload":  In(3),
             "completer_id": In(16),
+            "enable":       Out(1),
             "used":         Out(range(shape.reads + 1)),
             "pieces_used":  Out(range(shape.pieces + 1)),
         })
@@ -128,7 +129,8 @@ class ReadPath(wiring.Component):
         m.d.comb += [
             intake.forwarded.eq(self.forwarded),
             intake.pending.eq(self.pending),
-            intake.enable.eq(arrivals.enable & sequencer.enable),
+            self.enable.eq(arrivals.enable & sequencer.enable),
+            intake.enable.eq(self.enable),
             cutter.max_payload.eq(self.max_payload),
             completions.completer_id.eq(self.completer_id),
             self.used.eq(pool.used),
