@@ -1,0 +1,143 @@
+"""Reset at any time: the block comes back as new, and denies everything."""
+
+import random
+
+import pytest
+
+from iovirt_sim.system import COUNTERS, REGISTERS
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("verilated_tiny")]
+
+A, B = 0x0100, 0x0201
+IOVA = 0x40_0000
+
+
+def restart(system):
+    """Switch the block on as at first, on the same tables."""
+    system.platform.bring_up()
+    system.run()
+
+
+def registers(system):
+    """Return the value of every register and counter."""
+    return {**{name: system.read(name) for name in REGISTERS},
+            **{name: system.counter(name) for name in COUNTERS}}
+
+
+@pytest.mark.parametrize("clocks", [20, 150, 333, 700, 1500])
+def test_reset_in_the_middle_of_traffic(system, clocks):
+    rng = random.Random(clocks)
+    system.sim.set(table_jitter=50, dma_jitter=50, dma_reorder=1, table_reorder=1)
+    pages = {IOVA + 0x1000 * n: n for n in range(16)}
+    system.device(A, 1, pages)
+    system.device(B, 1)
+    for n in range(100):
+        page, half = rng.randrange(16), rng.randrange(2)
+        at = 0x1000 * page + 0x800 * half
+        if n % 10 == 9:
+            system.denied(A, n * 4, write=half > 0)
+        else:
+            system.dma((A, B)[half], IOVA + at, 500, system.frame(page) + at % 0x1000,
+                       write=rng.random() < 0.5, seed=n)
+    system.platform.command((2, 0))
+    system.program.run(clocks)
+    system.run()
+    system.reset()
+
+    # Nothing that was under way comes back, and all is denied.
+    system.sim.clear_statistics()
+    for rid in (A, B):
+        system.denied(rid, IOVA)
+        system.denied(rid, IOVA, write=True)
+    system.program.wait()
+    system.program.run(500)
+    system.run()
+    statistics = system.sim.statistics()
+    assert statistics["completions"] == 2
+    assert not (statistics["dma_reads"] or statistics["dma_writes"] or statistics["table_reads"])
+    assert system.counter("faults_lost") == 4
+
+    restart(system)
+    for n, (iova, number) in enumerate(pages.items()):
+        system.dma(A, iova, 600, system.frame(number), write=True, seed=n)
+        system.dma(A, iova, 600, system.frame(number), write=False)
+    system.program.wait()
+    system.platform.fence()
+    system.run()
+    assert system.faults() == []
+
+
+@pytest.mark.parametrize("what", ["page", "superpage", "device"])
+def test_translation_of_before_a_reset_does_not_hit(system, what):
+    """Tables change while the block is in reset; nobody invalidates anything."""
+    level = 1 if what == "superpage" else 0
+    size = 0x20_0000 if level else 0x1000
+    domain, other = system.platform.domain(1), system.platform.domain(2)
+    domain.map(IOVA, system.frame(4, size), level=level)
+    other.map(IOVA, system.frame(5, size), level=level)
+    system.platform.attach(A, 1)
+    system.dma(A, IOVA, 256, system.frame(4, size), write=True)
+    system.program.wait()
+    system.run()
+    system.reset()
+    if what == "device":
+        system.platform.attach(A, 2)
+    else:
+        domain.map(IOVA, system.frame(5, size), level=level)
+    restart(system)
+    system.dma(A, IOVA, 256, system.frame(5, size), write=True)
+    system.dma(A, IOVA, 256, system.frame(5, size), write=False)
+    system.program.wait()
+    system.run()
+
+
+def test_reset_gives_all_registers_and_counters_their_first_values(make_system):
+    system = make_system(bring_up=False)
+    first = registers(system)
+    restart(system)
+    system.write("icvec", 0x21)
+    system.write("root_port", 0x1234 << 32 | 0x0201)
+    system.write("features", 0)
+    system.device(A, 1, {IOVA: 0})
+    system.dma(A, IOVA, 64, system.frame(0), write=True)
+    system.denied(B, IOVA)
+    system.program.tlp(0xFF << 120, answered=False)
+    system.program.wait()
+    system.platform.fence()
+    system.run()
+    system.faults(1)
+    used = registers(system)
+    assert sum(used[name] != first[name] for name in first) > 15
+    system.reset()
+    assert registers(system) == first
+    assert system.sim.wsi() == 0
+
+
+def test_requests_wait_while_the_tables_are_cleared(system):
+    system.device(A, 1, {IOVA: 0})
+    for n in range(4):
+        system.dma(A, IOVA + 64 * n, 64, system.frame(0) + 64 * n, write=True)
+    system.program.wait()
+    system.run()
+    system.sim.reset()   # not waiting for `ready`
+    for n in range(4):
+        system.denied(A, IOVA + 64 * n)
+        system.denied(A, IOVA + 64 * n, write=True)
+    system.program.wait()
+    system.program.poll_csr(REGISTERS["status"], mask=1, value=1, size=4, timeout=2000)
+    system.program.run(200)
+    system.run()
+    assert system.counter("faults_lost") == 8
+    assert system.sim.statistics()["dma_writes"] == 4
+
+
+def test_many_resets_in_a_row(system):
+    system.device(A, 1, {IOVA: 0})
+    for n in range(20):
+        system.sim.reset(1 + n % 3)
+        system.sim.step(n)
+    system.reset()
+    restart(system)
+    system.dma(A, IOVA, 1000, system.frame(0), write=True)
+    system.program.wait()
+    system.run()
