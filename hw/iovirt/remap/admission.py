@@ -12,10 +12,11 @@ __all__ = ["Admission"]
 class Admission(wiring.Component):
     """Choose among replays, debug requests, new requests and probes for the lookup.
 
-    The order is that of the list: a replay holds a slot of the miss file, so nothing can make it wait
-    for ever, and debug requests are one at a time. A new or debug request enters only while the
-    miss file has a place for its outcome. A probe takes what is left. The choice is kept while the
-    lookup does not take it.
+    The order is that of the list: a replay holds a slot of the miss file, so nothing can make it
+    wait for ever, and debug requests are one at a time. A new or debug request enters only while
+    the miss file has a place for its outcome. A probe takes what is left. The choice is kept while
+    the lookup does not take it; only its epoch follows ``epoch``, so that it is that of the clock
+    of acceptance.
 
     Latency is 0 clocks and throughput 1 request per clock. Combinational paths run from the inputs
     and ``room`` to ``o``, and from ``o.ready`` to the inputs.
