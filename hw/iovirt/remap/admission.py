@@ -81,7 +81,7 @@ class Admission(wiring.Component):
         m.d.comb += [
             fresh.access.eq(Mux(choice[debug], self.debug.p, self.request.p.access)),
             fresh.source.eq(Mux(choice[debug], 0, self.request.p.source)),
-            fresh.id.eq(self.request.p.id),
+            fresh.id.eq(Mux(choice[debug], 0, self.request.p.id)),
             fresh.epoch.eq(self.epoch),
             fresh.debug.eq(choice[debug]),
             self.o.valid.eq(choice.any()),
