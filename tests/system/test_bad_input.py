@@ -109,6 +109,17 @@ def test_bad_page_is_refused_and_recorded(system, entry):
     assert system.faults(1) == [Fault(21, BAD, at, 2, at)]
 
 
+def test_device_whose_faults_are_not_reported_is_refused_all_the_same(system):
+    platform, dtf = system.platform, 1 << 4
+    platform.builder.device_context(platform.directory, platform.levels, BAD, tc=1 | dtf,
+                                    iohgatp=platform.domain(2).iohgatp)
+    among_good_traffic(system, lambda: [system.denied(BAD, IOVA + PAGE, write=write)
+                                        for write in (False, True)])
+    system.program.run(500)
+    system.run()
+    assert system.faults() == [] and system.counter("faults_lost") == 0
+
+
 def test_process_id_is_refused_and_recorded(system):
     prefix = Pasid(0x12345, priv=True).pack()
     among_good_traffic(system, lambda: system.denied(BAD, IOVA, prefix=prefix))

@@ -4,6 +4,9 @@ The first part bears the names of the public test suites of RISC-V IOMMUs, the s
 rules of the RISC-V Server SoC specification.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 
 from iovirt_sim.platform import DDTP, iofence, iotinval_gvma
@@ -471,3 +474,10 @@ def test_ras_030_corrupted_tables_are_never_used(make_system):
     system.denied(A, IOVA, write=True)
     finish(system)
     assert [fault.cause for fault in system.faults(2)] == [274, 274]
+
+
+def test_document_lists_each_test():
+    text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    listed = set(re.findall(r"`(test_\w+)`", text))
+    here = {name for name in globals() if name.startswith("test_")}
+    assert listed == here - {"test_document_lists_each_test"}
