@@ -44,18 +44,20 @@ class ClockGenerator(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = sync = ClockDomain()
-        locked, common = Signal(), math.gcd(BOARD_CLOCK_MHZ, self.mhz)
-        # The oscillator of the PLL runs at 500 to 600 MHz.
+        locked, divisor = Signal(), 600 // self.mhz
+        common = math.gcd(BOARD_CLOCK_MHZ, self.mhz)
+        # Its oscillator runs at 500 to 600 MHz. nextpnr derives the constraint of its output.
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=str(BOARD_CLOCK_MHZ), a_FREQUENCY_PIN_CLKOP=str(self.mhz),
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
             p_CLKI_DIV=BOARD_CLOCK_MHZ // common, p_CLKFB_DIV=self.mhz // common,
-            p_CLKOP_DIV=600 // self.mhz, p_CLKOP_CPHASE=0, p_CLKOP_FPHASE=0,
+            p_CLKOP_DIV=divisor, p_CLKOP_CPHASE=divisor - 1, p_CLKOP_FPHASE=0,
             p_CLKOP_ENABLE="ENABLED", p_FEEDBK_PATH="CLKOP",
             i_CLKI=platform.request("clk100").i, i_CLKFB=sync.clk, i_RST=0, i_STDBY=0,
             i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0, i_PHASESTEP=0, i_PHASELOADREG=0,
             i_PLLWAKESYNC=0, i_ENCLKOP=0, o_CLKOP=sync.clk, o_LOCK=locked)
-        platform.add_clock_constraint(sync.clk, self.mhz * 1e6)
         m.submodules.reset = ResetSynchronizer(~locked | platform.request("rst").i)
         return m
 

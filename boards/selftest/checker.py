@@ -82,10 +82,10 @@ class Checker(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [at.eq(0), self.answered.eq(0)]
-                with m.If(self.tlp.valid):  # a completion between rounds
-                    m.d.sync += self.bad_header.eq(1)
                 with m.If(self.run):
                     m.next = "FETCH"
+                with m.Elif(self.tlp.valid):  # a completion between rounds
+                    m.d.sync += self.bad_header.eq(1)
             with m.State("FETCH"):
                 m.d.sync += tag.eq(at)
                 m.next = "ARM"
