@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from iovirt_sim.platform import iodir_inval_ddt, iofence, iotinval_gvma
 from iovirt_sim.tables import PTE
 
 pytestmark = pytest.mark.slow
@@ -303,6 +304,70 @@ def test_random_traffic(make_system, preset, load):
     system.program.run(5000)   # the last records may still be under way
     system.run()
     assert system.counter("faults") + system.counter("faults_lost") == denied
+
+
+@BOTH
+def test_random_traffic_while_software_invalidates(make_system, preset):
+    """Nothing changes in the tables, so nothing may change for the devices."""
+    system = make_system(preset)
+    system.sim.set(seed=11, table_jitter=60, dma_jitter=60, table_reorder=1)
+    rng = random.Random(11)
+    only_dma = system.dma
+
+    def dma(*arguments, **more):
+        if rng.random() < 0.3:
+            system.platform.command(rng.choice([
+                iotinval_gvma(), iotinval_gvma(gscid=rng.randint(1, 3)), iofence(),
+                iotinval_gvma(gscid=rng.randint(1, 3), iova=rng.randrange(64) << 12),
+                iodir_inval_ddt(), iodir_inval_ddt(rng.choice([A, B, C]))]))
+        return only_dma(*arguments, **more)
+
+    system.dma = dma
+    random_traffic(system, 11, 500)
+    system.platform.fence()
+    system.run()
+    assert system.counter("invalidations") > 50 and system.counter("fences") > 10
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(2))
+def test_driver_that_maps_and_unmaps(make_system, preset, seed):
+    """Strict: unmap, invalidate, fence, and the frame is never seen again through that page."""
+    system = make_system(preset)
+    rng = random.Random(seed)
+    system.sim.set(seed=seed, table_jitter=40, dma_jitter=40, dma_reorder=1, table_reorder=1)
+    devices = {1: (A, B), 2: (C, 0x2000)}
+    for gscid, members in devices.items():
+        for device in members:
+            system.device(device, gscid)
+    mapped, fresh = {}, iter(range(1000))
+    for n in range(400):
+        gscid, page = rng.randint(1, 2), rng.choice([rng.randrange(24), rng.randrange(4)])
+        iova, rid = page << 12, rng.choice(devices[gscid])
+        if (gscid, page) not in mapped:
+            if rng.random() < 0.3:
+                system.denied(rid, iova, write=rng.random() < 0.5)
+                system.program.wait()
+            # No invalidation: what is not there is not cached. Denied writes may still be under
+            # way, and take the new page as well.
+            system.platform.fence()
+            mapped[gscid, page] = next(fresh)
+            system.map(gscid, iova, mapped[gscid, page])
+        elif rng.random() < 0.3:
+            system.program.wait()
+            system.platform.domain(gscid).unmap(iova)
+            system.platform.command(iotinval_gvma(gscid=gscid, iova=iova))
+            system.platform.fence()
+            del mapped[gscid, page]
+            system.denied(rid, iova, write=rng.random() < 0.5)
+            system.program.wait()
+        else:
+            spa = system.frame(mapped[gscid, page])
+            half = devices[gscid].index(rid) * 2048   # for the bench to tell devices apart
+            both_ways(system, rid, iova + half + n % 256, 700, spa + half + n % 256)
+            system.program.wait()
+    system.run()
+    assert system.sim.statistics()["transfers_checked"] > 300
 
 
 @ONLY_TINY

@@ -197,6 +197,27 @@ def test_s02_denied_while_translation_is_off(system):
     assert [fault.cause for fault in system.faults(2)] == [256, 256]
 
 
+def test_s02_nothing_reaches_memory_once_off_has_taken_effect(system):
+    """Translation goes off in the middle of traffic."""
+    system.sim.set(rx_stall=200, dma_write_latency=300, dma_latency=200)
+    system.device(A, 1, {IOVA: OLD})
+    p = system.program
+    p.allow(system.frame(OLD), 4096)
+    reads = []
+    for n in range(60):
+        system.tlp(Tlp.write(IOVA + 4 * n, word(n), rid=A))
+        reads.append(system.tlp(Tlp.read(IOVA + 4 * n, 4, rid=A, tag=n)))
+    p.run(400)
+    p.write_csr(16, 0)
+    p.poll_csr(16, mask=1 << 4, value=0)
+    p.forbid(system.frame(OLD), 4096)
+    p.wait()
+    events = system.run()
+    statuses = [system.completions(events, op)[0].status for op in reads]
+    assert statuses[0] == Status.SC and statuses[-1] == Status.UR
+    assert statuses == sorted(statuses), "there is one moment in which it goes off"
+
+
 def test_s02_requesters_outside_the_bus_range_are_denied(system):
     buses = {0x00FF: False, 0x0100: True, 0x02FF: True, 0x0300: False, 0xFF00: False}
     for rid in buses:
