@@ -41,7 +41,3 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("iovirt: interrupted", file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

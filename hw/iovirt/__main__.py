@@ -1,0 +1,7 @@
+"""``python -m iovirt`` is ``iovirt``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
