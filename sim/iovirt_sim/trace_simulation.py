@@ -62,7 +62,8 @@ def simulate_trace(config, path, *, rows=None, lead=0, latency=20, seed=1, vcd=N
         cause, device, iova = faults[0]
         raise TraceFailed(f"{path}: {len(faults)} faults; the first has cause {cause}, device "
                           f"{device:#x}, iova {iova:#x}")
-    return _report(replay, plan, counts, seconds, path)
+    return {"simulator": "amaranth" if slow else "verilator",
+            **_report(replay, plan, counts, seconds, path)}
 
 
 class _Replay:
@@ -173,7 +174,7 @@ def _share(part, whole):
 
 def _report(replay, plan, counts, seconds, path):
     rows = counts["row_hits"] + counts["row_misses"]
-    tlps = counts["tlp_hits"] + counts["tlp_misses"]
+    tlps = counts["writes"] + counts["reads"]
     walk_reads = counts["reads_ddt"] + counts["reads_pointer"] + counts["reads_leaf"]
     walks = counts["demand_walks"] + counts["prefetch_walks"]
     return {
@@ -184,7 +185,7 @@ def _report(replay, plan, counts, seconds, path):
         "translations_per_clk": _share(tlps, counts["cycles"]),
         "bytes_per_clk": _share(replay.bytes, counts["cycles"]),
         "row_hit_rate": _share(counts["row_hits"], rows),
-        "tlp_hit_rate": _share(counts["tlp_hits"], tlps),
+        "tlp_hit_rate": _share(counts["tlp_hits"], counts["tlp_hits"] + counts["tlp_misses"]),
         "demand_misses": counts["tlp_misses"], "walks": walks,
         "demand_walks": counts["demand_walks"], "prefetch_walks": counts["prefetch_walks"],
         "prefetches_useful": counts["prefetch_useful"], "prefetches_late": counts["prefetch_late"],

@@ -14,7 +14,7 @@ __all__ = ["DEMONSTRATION", "add_arguments", "run"]
 
 DEMONSTRATION = Path(__file__).parent.parent / "data" / "demo.csv.zst"
 #: Without a C++ compiler the Amaranth simulator takes over, which is some hundred times slower.
-SLOW_ROWS = 60
+SLOW_ROWS = 40
 
 
 def add_arguments(parser):
