@@ -164,7 +164,12 @@ class DmaConfig:
 
 @dataclass(frozen=True)
 class CsrConfig:
-    """Register port. ``data_width`` of AXI4-Lite, 32 or 64."""
+    """Register port.
+
+    Parameters
+    ----------
+    data_width : width of the AXI4-Lite port `csr`, 32 or 64 bits.
+    """
 
     data_width: int = 64
 

@@ -40,13 +40,13 @@ PRIMITIVES = {
 }
 
 #: Scripts. Blocks that are to be told apart are kept by an attribute, all else is flattened. ECP5
-#: has a delay in ps to reach, because ABC otherwise spends any area on making each block as fast
-#: as it can be: five times as much for a wide arbiter.
+#: has a delay in ps to reach, about 5 levels of logic, because ABC otherwise spends any area on
+#: making each block as fast as it can be: four times as much for a wide arbiter.
 TARGETS = {
-    "ecp5": "scratchpad -set abc9.D 8000; synth_ecp5 -top {top} -json netlist.json",
+    "ecp5": "scratchpad -set abc9.D 2500; synth_ecp5 -top {top} -json netlist.json",
     "xilinx": "synth_xilinx -flatten -family xcup -noclkbuf -noiopad -top {top}",
     "generic": ("hierarchy -top {top}; proc; flatten; opt; wreduce; opt; alumacc; memory -nomap; "
-                "opt -full; techmap; opt; abc -fast; opt_clean"),
+                "opt -full; techmap; opt; abc; opt_clean"),
 }
 
 REGISTERS = ("$_DFF", "$_SDFF")

@@ -19,8 +19,9 @@ def lint(directory, top, *files):
     """Return what Verilator says. Loops are found only when it also writes the model."""
     tools = find_tools()
     done = subprocess.run([tools.verilator, "--cc", "--Mdir", "model", "-Wall", "-Wno-fatal",
-                           "--top-module", top, *files], cwd=directory, capture_output=True, text=True,
-                          check=False, env={**os.environ, "VERILATOR_ROOT": str(tools.root)})
+                           "--top-module", top, *files], cwd=directory, capture_output=True,
+                          text=True, check=False,
+                          env={**os.environ, "VERILATOR_ROOT": str(tools.root)})
     return [line for line in (done.stdout + done.stderr).splitlines()
             if line.startswith("%")]
 
