@@ -74,21 +74,35 @@ def test_translation_of_before_a_reset_does_not_hit(system, what):
     level = 1 if what == "superpage" else 0
     size = 0x20_0000 if level else 0x1000
     domain, other = system.platform.domain(1), system.platform.domain(2)
-    domain.map(IOVA, system.frame(4, size), level=level)
-    other.map(IOVA, system.frame(5, size), level=level)
+    elsewhere = 0x8000_0000   # the first access after the reset: it makes the context known
+    for space in (domain, other):
+        space.map(elsewhere, system.frame(0))
+
+    def pages(first):
+        """Two in one line of the IOTLB; one in another line."""
+        return {IOVA + size * n: system.frame(first + n, size) for n in (0, 1, 9)}
+
+    for space, first in ((domain, 16), (other, 32)):
+        for iova, spa in pages(first).items():
+            space.map(iova, spa, level=level)
     system.platform.attach(A, 1)
-    system.dma(A, IOVA, 256, system.frame(4, size), write=True)
+    for iova, spa in pages(16).items():
+        system.dma(A, iova, 256, spa, write=True)
     system.program.wait()
     system.run()
     system.reset()
     if what == "device":
         system.platform.attach(A, 2)
     else:
-        domain.map(IOVA, system.frame(5, size), level=level)
+        for iova, spa in pages(32).items():
+            domain.map(iova, spa, level=level)
     restart(system)
-    system.dma(A, IOVA, 256, system.frame(5, size), write=True)
-    system.dma(A, IOVA, 256, system.frame(5, size), write=False)
+    system.dma(A, elsewhere, 4, system.frame(0), write=False)
     system.program.wait()
+    for iova, spa in pages(32).items():
+        system.dma(A, iova, 256, spa, write=True)
+        system.dma(A, iova, 256, spa, write=False)
+        system.program.wait()
     system.run()
 
 
