@@ -25,7 +25,8 @@ WIDE = {"capabilities", "ddtp", "cqb", "fqb", "tr_req_iova", "tr_req_ctl", "tr_r
 
 ERRORS = ("none", "malformed", "unsupported", "nullified", "bus_range", "poisoned_write",
           "unexpected_completion", "memory_write_error", "memory_read_poison",
-          "memory_read_abort", "unhandled_message", "fault_lost")
+          "memory_read_abort", "unhandled_message", "fault_lost", "msi_denied", "msi_ecc",
+          "msi_write_error")
 COUNTERS = ("requests", "hits", "misses", "walks", "prefetch_walks", "table_reads", "faults",
             "faults_lost", "invalidations", "fences", "fence_clocks", "reads", "writes",
             *(f"error_{name}" for name in ERRORS[1:]))

@@ -158,6 +158,9 @@ class ErrorCause(enum.Enum, shape=5):
     MEMORY_READ_ABORT     = 9   # DECERR: completed with CA
     UNHANDLED_MESSAGE     = 10  # no user of this message is built
     FAULT_LOST            = 11  # a fault record found the queue off, full or failing
+    MSI_DENIED            = 12  # access to an interrupt window that no table entry admits: dropped
+    MSI_ECC               = 13  # interrupt whose table entry has errors: dropped
+    MSI_WRITE_ERROR       = 14  # a forwarded interrupt could not be written
 
 
 class ErrorRecord(data.Struct):
