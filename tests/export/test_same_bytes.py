@@ -59,3 +59,9 @@ def test_manifest_describes_the_verilog(generated):
     assert manifest["verilog_sha256"] == hashlib.sha256(verilog).hexdigest()
     report = json.loads((generated / "report.json").read_text())
     assert {Path(path).name for path in report["files"].values()} == set(FILES)
+
+
+@pytest.mark.slow
+def test_only_attributes_of_memories_stay(verilog):
+    names = set(re.findall(r"\(\* (\w+)", verilog))
+    assert names == {"ram_style", "no_rw_check"}
