@@ -4,7 +4,8 @@ from amaranth.lib import data, enum
 
 from .layouts import IrtEntry
 
-__all__ = ["Gathered", "Operation", "OperationKind", "Slot", "decided", "looked_up"]
+__all__ = ["Denial", "Facts", "Forwarded", "Gathered", "Last", "Operation", "OperationKind", "Slot",
+           "Waiting", "looked_up", "prepared"]
 
 
 class OperationKind(enum.Enum, shape=3):
@@ -33,7 +34,7 @@ class Operation(data.Struct):
     kind:    OperationKind
     index:   14        # of the entry
     message: 1         # of the message table
-    reach:   1         # ARRIVE: the index is in the table. SPILL: the event still counts
+    reach:   1         # ARRIVE: the index is in the table
     multi:   1         # ARRIVE: the index depends on the data
     unread:  1         # SPILL: the last record is unread
     tag:     6         # SPILL: of the event
@@ -78,12 +79,48 @@ class Slot(data.Struct):
     sent:    16        # deliveries in that interval
 
 
-def decided():
+class Last(data.Struct):
+    """Where the last record of a source was put."""
+
+    position: 32
+    valid:    1
+
+
+class Waiting(data.Struct):
+    """Why a source may have to wait."""
+
+    blocked: 1  # its queue has no place
+    flying:  1  # it has an event without verdict
+    awake:   1  # something was read from its queue
+
+
+def prepared():
     """An operation with all that its outcome depends on."""
     return data.StructLayout({
         "operation": Operation,
         "entry":     IrtEntry,
         "facts":     Facts,
+        "waiting":   Waiting,
         "slot":      Slot,
-        "last":      data.StructLayout({"position": 32, "valid": 1}),
+        "last":      Last,
     })
+
+
+class Forwarded(data.Struct):
+    """An interrupt to be forwarded as a write of 4 bytes."""
+
+    address: 54  # SPA[2:56]
+    data:    32
+    index:   14
+    segment: 8
+    rid:     16
+
+
+class Denial(data.Struct):
+    """An interrupt that may not use its entry."""
+
+    fatal:   1   # because the entry cannot be trusted
+    message: 1
+    index:   14
+    segment: 8
+    rid:     16
