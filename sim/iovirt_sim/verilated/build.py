@@ -151,8 +151,9 @@ def _make(directory, verilog, description, bench, tools, waves, say):
         common = _digest(bench, command[:-5])
 
         def compile_one(source):
-            # Code that runs once, to set up, is a large part and need not be fast.
-            level = "-O0" if "Slow" in source.name or "Syms" in source.name else "-O2"
+            # Code that runs once, to set up, need not be fast. For the rest, -O1 compiles in a
+            # third less time than -O2 and runs as fast, because Verilator has optimised already.
+            level = "-O0" if "Slow" in source.name or "Syms" in source.name else "-O1"
             made = work / f"{source.name}.o"
             shared = directory.parent / "objects" / f"{source.stem}-{common}.o"
             if source.parent == work / "obj" or source.name in OF_ONE_DESIGN:
