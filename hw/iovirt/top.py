@@ -16,6 +16,7 @@ from .pcie.receiver import Receiver
 from .pcie.transmitter import KINDS, Transmitter
 from .pcie.unclaimed import Unclaimed
 from .remap.engine import EVENTS, VECTORS, RemapEngine
+from .stream import StreamQueue
 
 __all__ = ["CSR_ADDRESS_WIDTH", "IOVirt", "connect_table"]
 
@@ -155,8 +156,11 @@ class IOVirt(wiring.Component):
         return m
 
     def _translation(self, m, dma, remap):
-        # Until a virtual function is attributed, a device is its requester ID.
-        request, access = dma.request, remap.request.p.access
+        # Until a virtual function is attributed, a device is its requester ID. The queue keeps the
+        # choice among requests of the data path and that among sources of the lookup apart.
+        m.submodules.requests = requests = StreamQueue(dma.request.payload.shape(), depth=2)
+        connect(m, dma.request, requests.i)
+        request, access = requests.o, remap.request.p.access
         m.d.comb += [
             remap.request.valid.eq(request.valid),
             request.ready.eq(remap.request.ready),
