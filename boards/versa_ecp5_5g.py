@@ -136,9 +136,10 @@ def main(arguments=None):
     try:
         VersaECP55GPlatform().build(
             design, build_dir=str(where), debug_verilog=False,
-            nextpnr_opts=f"--report report.json --timing-allow-fail --seed {options.seed}")
+            nextpnr_opts="--router router2 --report report.json --timing-allow-fail "
+                         f"--seed {options.seed}")
     except subprocess.CalledProcessError as error:
-        print(f"The build failed: {error}. See top.rpt and top.tim in {where}.", file=sys.stderr)
+        print(f"The build failed: {error} See top.rpt and top.tim in {where}.", file=sys.stderr)
         return 2
     lines, met = summary(json.loads((where / "report.json").read_text()))
     print("\n".join([*lines, f"bitstream: {options.build_dir}/top.bit, top.svf; timing report: "
