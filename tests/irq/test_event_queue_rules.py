@@ -213,6 +213,18 @@ def test_armed_index_ahead_of_the_tail_waits_for_the_record_behind_it():
     run(body)
 
 
+@pytest.mark.parametrize("ahead", [1 << 16, 1 << 24, 1 << 31, COUNT - 6])
+def test_armed_index_far_from_the_tail_never_notifies(ahead):
+    async def body(ctx, bench):
+        await bench.start(ctx, 1, 2)
+        await bench.guest_put(ctx, 1, G_ARM, ahead)
+        await burst(ctx, bench, 1, 2)
+        await settle(ctx, bench, 1)
+        assert bench.notified() == []
+
+    run(body)
+
+
 def test_masked_queue_notifies_when_unmasked():
     async def body(ctx, bench):
         await bench.start(ctx, 1, 2)

@@ -119,8 +119,9 @@ class Moderation(wiring.Component):
 
     def _sweep(self, m, inside, due):
         state, new = self.state, self.next
-        size_less_1, passed = Cat(state.size_log2 > bit for bit in range(16)), Signal()
+        size_less_1, passed = Signal(32), Signal()
         m.d.comb += [
+            size_less_1.eq(Cat(state.size_log2 > bit for bit in range(16))),
             passed.eq(~(self.now - state.deadline)[15]),
             inside.eq(state.inside & (state.count != 0)),
             due.eq(state.plain | state.urgent | (state.timing & passed)
