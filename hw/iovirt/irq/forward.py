@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from iovirt.axi import TableError, table_write_request, table_write_response
 from iovirt.pcie.layouts import ErrorCause, ErrorRecord
-from iovirt.stream import StreamQueue
+from iovirt.stream import CreditQueue, StreamQueue
 
 from .operations import Forwarded
 
@@ -63,33 +63,36 @@ class MsiForwarder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.waiting = waiting = StreamQueue(Forwarded, depth=_DEPTH)
-        m.submodules.running = running = StreamQueue(Forwarded, depth=_DEPTH)
+        m.submodules.running = running = CreditQueue(Forwarded, depth=_DEPTH)
         m.submodules.errors  = errors  = StreamQueue(ErrorRecord, depth=2)
         wiring.connect(m, errors.o, wiring.flipped(self.error))
 
-        first, oldest, wide = waiting.o.payload, running.o.payload, Signal()
+        first, oldest = waiting.o.payload, running.o.payload
+        wide, failed  = Signal(), Signal()
         m.d.sync += self.free.eq(waiting.level < _DEPTH - 4)
         m.d.comb += [
             waiting.i.valid.eq(self.valid),
             waiting.i.payload.eq(self.i),
             wide.eq(first.address[self.address_width - 2:].any()),
-            self.request.valid.eq(waiting.o.valid & running.i.ready & ~wide),
+            self.request.valid.eq(waiting.o.valid & running.free & ~wide),
             self.request.p.address.eq(Cat(C(0, 2), first.address)),
             self.request.p.size_log2.eq(2),
             self.request.p.data.eq(first.data),
-            running.i.valid.eq(self.request.valid & self.request.ready),
+            running.reserve.eq(self.request.valid & self.request.ready),
+            running.i.valid.eq(running.reserve),
             running.i.payload.eq(first),
-            waiting.o.ready.eq(wide | (running.i.ready & self.request.ready)),
+            waiting.o.ready.eq(Mux(wide, ~failed, running.free & self.request.ready)),
             self.response.ready.eq(1),
             running.o.ready.eq(self.response.valid),
         ]
 
-        # A failed write goes first; one that is not tried waits in its queue.
-        failed, record = Signal(), errors.i.payload
+        # A response may come in the clock after its request. A write that is not tried waits for
+        # the record of one that failed.
+        record = errors.i.payload
         m.d.comb += [
             failed.eq(self.response.valid & (self.response.p.error != TableError.NONE)),
             errors.i.valid.eq(failed | (waiting.o.valid & wide)),
-            self.lost.eq(errors.i.valid & (~errors.i.ready | (failed & waiting.o.valid & wide))),
+            self.lost.eq(errors.i.valid & ~errors.i.ready),
             record.cause.eq(ErrorCause.MSI_WRITE_ERROR),
         ]
         for condition, what in (failed, oldest), (~failed, first):

@@ -84,6 +84,7 @@ class PendingSlots(wiring.Component):
         self.queues   = queues
         self.slots    = SourceMemory(Slot, entries=entries)
         self.lasts    = SourceMemory(Last, entries=entries)
+        self._cleared = entries + MESSAGES  # words to clear after reset
         super().__init__({
             "i_valid":       In(1),
             "i":             In(looked_up()),
@@ -236,7 +237,7 @@ class PendingSlots(wiring.Component):
         scrubbed, scrub = Signal(), Signal.like(self.slots.write_source)
         with m.If(~scrubbed):
             m.d.sync += [scrub.eq(scrub + 1),
-                         scrubbed.eq(scrub == self.entries + MESSAGES - 1)]
+                         scrubbed.eq(scrub == self._cleared - 1)]
         m.d.comb += [
             self.slots.write_enable.eq(running | ~scrubbed),
             self.slots.write_source.eq(Mux(scrubbed, at.operation.index, scrub)),
