@@ -13,7 +13,8 @@ from . import program as ops
 from .ports import describe
 from .program import Event
 from .simulation import Calls, CheckFailed
-from .slow_agents import Axi, Csr, Device, Memory, Requests
+from .slow_agents import Axi, Csr, Memory
+from .slow_devices import Device, Requests
 
 __all__ = ["SlowSimulation"]
 

@@ -131,4 +131,8 @@ class Transfers : public AxiObserver, public TlpListener {
     std::vector<std::pair<u64, u64>> allowed_;
 };
 
+// What a completion is matched by.
+inline u32 tag_key(unsigned rid, unsigned tag) { return rid << 10 | tag; }
+
+// What a device writes.
 inline u32 payload_word(u64 seed, u64 address) { return u32(mix(seed ^ address / 4)); }
