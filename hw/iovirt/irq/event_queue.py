@@ -88,6 +88,11 @@ class EventQueues(wiring.Component):
 
     def __init__(self, *, queues, slots, address_width, table_width, tag_width, wires, tick_log2,
                  control_page, guest_page, bus_width, bus_address_width):
+        if type(tag_width) is not int or tag_width < 0:
+            raise ValueError(f"Tag width must be an integer of at least 0, not {tag_width!r}")
+        if type(queues) is not int or queues < 2:
+            raise ValueError("Number of queues must be a power of two of at least 2, not "
+                             f"{queues!r}")
         width = queue_width(queues)
         bus = {"data_width": bus_width, "address_width": bus_address_width}
         self._lanes  = PriorityLanes(event(queue_width=width, tag_width=tag_width),

@@ -58,8 +58,6 @@ class SlotReserver(wiring.Component):
     def __init__(self, *, queues, address_width, tag_width):
         if type(address_width) is not int or not 32 <= address_width <= 56:
             raise ValueError(f"Address width must be an integer in 32..56, not {address_width!r}")
-        if type(tag_width) is not int or tag_width < 0:
-            raise ValueError(f"Tag width must be an integer of at least 0, not {tag_width!r}")
         width = queue_width(queues)
         self._event = event(queue_width=width, tag_width=tag_width)
         work = data.StructLayout({"event": 1, "op": SlotOp, "item": self._event})
