@@ -220,6 +220,25 @@ def test_retargeting_in_two_phases_loses_nothing_and_repeats_nothing(seed):
     assert bench.given == bench.sent and not bench.errors
 
 
+def test_a_record_in_the_old_queue_is_not_looked_for_in_the_new_one():
+    bench = Bench(random.Random(1), latency=(60, 60))
+
+    async def testbench(ctx):
+        await bench.write_entry(ctx, 3, merge=1)
+        await bench.msi(ctx, 3)
+        await ctx.tick().repeat(15)
+        await bench.write_entry(ctx, 3, merge=1, queue=1)
+        assert bench.given[3] == 1
+        await bench.msi(ctx, 3)
+        await bench.settle(ctx)
+        await bench.msi(ctx, 3)
+        await bench.settle(ctx)
+
+    bench.run(testbench)
+    assert [event.queue for event in bench.asked] == [0, 1, 1]
+    assert [event.last_valid for event in bench.asked] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("pause", [1, 5, 9, 13, 20, 60])
 def test_an_invalidated_entry_leaves_nothing_to_its_next_owner(pause):
     bench = Bench(random.Random(1), latency=(30, 30))
