@@ -92,6 +92,7 @@ class Moderation(wiring.Component):
                 new.fired.eq(1),
                 new.count.eq(0),
                 new.urgent.eq(0),
+                new.fresh.eq(0),
                 new.timing.eq(0),
             ]
         return m
@@ -107,7 +108,7 @@ class Moderation(wiring.Component):
                    | ((state.threshold != 0) & (more >= state.threshold))),
             new.beyond.eq(state.beyond + 1),
             new.inside.eq(inside),
-            new.last.eq(state.beyond == C(-2, 32)),
+            new.last.eq(state.beyond == 0xFFFF_FFFE),
             new.end.eq(state.beyond == size_less_2),
         ]
         with m.If(inside):
