@@ -83,6 +83,7 @@ def simulate(program, *, clocks=50_000, spoil=0):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("board")
 def test_selftest_passes(simulator):
     result = simulate(simulator)
     assert (result["passed"], result["failed"], result["causes"]) == (1, 0, 0)
@@ -90,6 +91,7 @@ def test_selftest_passes(simulator):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("board")
 def test_broken_memory_fails_with_wrong_data(simulator):
     result = simulate(simulator, spoil=1)
     assert (result["passed"], result["failed"], result["causes"]) == (0, 1, 0b1000)
