@@ -170,6 +170,7 @@ class InterruptFront(wiring.Component):
             slots.tag.eq(flights.tag),
             slots.forward_free.eq(forwarder.free),
             slots.dropped.eq(flights.dropped),
+            flights.next_tag.eq(slots.next_tag),
             slots.last_enable.eq(flights.last_enable),
             slots.last_index.eq(flights.last_index),
             slots.last_position.eq(flights.last_position),

@@ -61,8 +61,9 @@ class InFlight(wiring.Component):
         Make an event pending.
     spilt : ``In(1)``, ``spilt_tag`` : ``In(range(events))``
         That has happened.
-    dropped : ``Out(1)``
-        With ``spilt``: the event has nobody to go to any more, so it must not become pending.
+    next_tag : ``In(range(events))``, ``dropped`` : ``Out(1)``
+        The event of ``next_tag`` of the clock before has nobody to go to any more, so it must not
+        become pending.
     full : ``Out(1)``, ``full_queue`` : ``Out(queue_width)``
         This queue took no event, because it is full or off.
     settled : ``Out(1)``
@@ -95,6 +96,7 @@ class InFlight(wiring.Component):
             "spill":         Out(stream.Signature(Operation)),
             "spilt":         In(1),
             "spilt_tag":     In(tag),
+            "next_tag":      In(tag),
             "dropped":       Out(1),
             "full":          Out(1),
             "full_queue":    Out(queue_width),
@@ -130,7 +132,7 @@ class InFlight(wiring.Component):
             for n in range(self.events):
                 with m.If(self.tag == n):
                     m.d.sync += sources[n].eq(self.event.index)
-        m.d.comb += self.dropped.eq(dead.bit_select(self.spilt_tag, 1))
+        m.d.sync += self.dropped.eq(dead.bit_select(self.next_tag, 1))
         self._answer(m, sources=sources, old=old, free=free)
         return m
 

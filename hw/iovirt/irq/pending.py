@@ -55,8 +55,8 @@ class PendingSlots(wiring.Component):
         At least two events can be sent, one for this and one for the operation before it.
     forward_free : ``In(1)``
         The same for interrupts to be forwarded, as of the clock before.
-    dropped : ``In(1)``
-        The spilt event ``o.tag`` must not become pending.
+    next_tag : ``Out(tag_width)``, ``dropped`` : ``In(1)``
+        The spilt event of the clock before must not become pending.
     interval : ``In(24)``
         As of :class:`StormLimit`.
     last_enable, last_index, last_position : ``In``
@@ -80,8 +80,7 @@ class PendingSlots(wiring.Component):
     """
 
     def __init__(self, *, entries, queues, queue_width, tag_width):
-        self.entries  = entries
-        self.queues   = queues
+        self.entries, self.queues = entries, queues
         self.slots    = SourceMemory(Slot, entries=entries)
         self.lasts    = SourceMemory(Last, entries=entries)
         self._cleared = entries + MESSAGES  # words to clear after reset
@@ -92,6 +91,7 @@ class PendingSlots(wiring.Component):
             "flight_free":   In(1),
             "tag":           In(tag_width),
             "forward_free":  In(1),
+            "next_tag":      Out(tag_width),
             "dropped":       In(1),
             "interval":      In(24),
             "last_enable":   In(1),
@@ -129,6 +129,7 @@ class PendingSlots(wiring.Component):
             self.slots.read_source.eq(self.i.operation.index),
             self.lasts.read_source.eq(self.i.operation.index),
             self.queue.eq(first.entry.queue),
+            self.next_tag.eq(second.operation.tag),
             storm.interval.eq(self.interval),
         ]
         running = Signal(3)
@@ -235,16 +236,15 @@ class PendingSlots(wiring.Component):
         ]
 
         scrubbed, scrub = Signal(), Signal.like(self.slots.write_source)
+        written = Mux(self.commit, at.operation.index, self.last_index)
         with m.If(~scrubbed):
-            m.d.sync += [scrub.eq(scrub + 1),
-                         scrubbed.eq(scrub == self._cleared - 1)]
+            m.d.sync += [scrub.eq(scrub + 1), scrubbed.eq(scrub == self._cleared - 1)]
         m.d.comb += [
             self.slots.write_enable.eq(running | ~scrubbed),
             self.slots.write_source.eq(Mux(scrubbed, at.operation.index, scrub)),
             self.slots.write_data.eq(Mux(scrubbed, new.as_value(), 0)),
             self.lasts.write_enable.eq(self.commit | self.last_enable | ~scrubbed),
-            self.lasts.write_source.eq(Mux(scrubbed, Mux(self.commit, at.operation.index,
-                                                         self.last_index), scrub)),
+            self.lasts.write_source.eq(Mux(scrubbed, written, scrub)),
             self.lasts.write_data.position.eq(self.last_position),
             self.lasts.write_data.valid.eq(scrubbed & ~self.commit),
         ]
