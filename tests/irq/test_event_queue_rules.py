@@ -225,6 +225,18 @@ def test_armed_index_far_from_the_tail_never_notifies(ahead):
     run(body)
 
 
+@pytest.mark.parametrize("ahead", range(4))
+def test_records_in_a_row_that_pass_the_armed_index_notify(ahead):
+    async def body(ctx, bench):
+        await bench.start(ctx, 1, 3, once=1)
+        await bench.guest_put(ctx, 1, G_ARM, ahead)
+        await burst(ctx, bench, 1, ahead + 1)
+        await settle(ctx, bench, 1)
+        assert bench.notified() == [1]
+
+    run(body)
+
+
 def test_masked_queue_notifies_when_unmasked():
     async def body(ctx, bench):
         await bench.start(ctx, 1, 2)
