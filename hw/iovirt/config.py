@@ -217,7 +217,7 @@ PRESETS = {
         name="tiny", data_width=64, table_width=64,
         remap=RemapConfig(physical_address_bits=40, second_stage=("Sv39x4",), ddt_levels=2,
                           iotlb_tags=16, iotlb_ways=4, superpages=2, contexts=8, context_ways=4,
-                          pointers=8, misses=8, walks=4),
+                          pointers=8, misses=12, walks=4),
         pcie=PcieConfig(np_credits=8),
         dma=DmaConfig(writes=8, reads=8, read_pieces=8, write_ids=4)),
     "default": Config(),
