@@ -1,5 +1,5 @@
 # iovirt: `make` sets everything up and does the main job, `make test` passes the tests.
-# Needs Python 3.11+, make, g++, perl and a package index. Slow first steps say what they do.
+# Needs Python 3.11+, make, g++ and a package index. Slow first steps say what they do.
 
 PYTHON ?= python3
 VENV   := .venv
