@@ -5,8 +5,11 @@ The same requests were given to another open IOMMU, so nothing here may change.
 
 from dataclasses import dataclass
 
-__all__ = ["IOVA_BASE", "Workload", "all_hits", "frame_address", "rand", "stream"]
+__all__ = ["IOVA_BASE", "SEED", "Workload", "all_hits", "beside_misses", "frame_address", "rand",
+           "stream"]
 
+#: Of the random workloads.
+SEED = 12345
 PAGE = 4096
 IOVA_BASE = 0x1000_0000
 PAGES_PER_DEVICE = 65536
@@ -47,7 +50,7 @@ class Workload:
         return frame_address(device, (iova - IOVA_BASE) // PAGE) + iova % PAGE
 
 
-def rand(devices, pages, count, *, seed=12345):
+def rand(devices, pages, count, *, seed=SEED):
     """Return ``count`` random requests over ``pages`` pairs of device and page."""
     draw = _splitmix64(seed)
     requests = []
@@ -67,3 +70,10 @@ def stream(devices, per_page, count):
 def all_hits(count):
     """Return requests to one page."""
     return Workload("hits", (), 1, 1, [(0, IOVA_BASE + n % 512 * 8) for n in range(count)])
+
+
+def beside_misses(every, count):
+    """Return requests of a device that hits, one in ``every`` of another that needs a new page."""
+    requests = [(1, IOVA_BASE + n // every * PAGE) if n % every == every - 1 else
+                (0, IOVA_BASE + n % 512 * 8) for n in range(count)]
+    return Workload("beside", (every,), 2, count // every + 1, requests)

@@ -2,7 +2,15 @@
 
 from ..platform import Platform
 from ..verilated import Design, Program, Translation, open_simulation
-from ..workloads import IOVA_BASE, PAGE, all_hits, frame_address, rand, stream
+from ..workloads import (
+    IOVA_BASE,
+    PAGE,
+    all_hits,
+    beside_misses,
+    frame_address,
+    rand,
+    stream,
+)
 
 __all__ = ["LATENCIES", "PEER", "measure", "run_translate", "workloads"]
 
@@ -28,10 +36,11 @@ PEER = {
 
 
 def workloads():
-    """Return the workloads, in the order of :data:`PEER`."""
+    """Return the workloads: hits, hits while another device misses, and those of the peer."""
     count = WARM_UP + MEASURED + TAIL
     return [
         all_hits(count),
+        beside_misses(16, count),
         *(rand(*p, count) for p in ((8, 16), (8, 64), (8, 512), (32, 32), (32, 512))),
         *(stream(*p, count) for p in ((1, 64), (1, 16), (1, 1), (32, 64), (32, 1))),
     ]
@@ -67,8 +76,7 @@ def run_translate(config, *, latencies=LATENCIES, progress=None, say=None):
         for workload in chosen:
             for latency in latencies:
                 rate = measure(sim, config, workload, latency)
-                peer = PEER[workload.label][LATENCIES.index(latency)] \
-                    if latency in LATENCIES else None
+                peer = dict(zip(LATENCIES, PEER.get(workload.label, ()), strict=False)).get(latency)
                 results.append({"workload": workload.name, "parameters": list(workload.parameters),
                                 "L": latency, "translations_per_clk": round(rate, 4),
                                 "peer": peer})

@@ -3,10 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
-from iovirt.cli.common import UsageError, add_config_arguments, config_of, write_json
+from iovirt.cli.common import UsageError, add_config_arguments, config_of, report, write_json
 
 from ..bench.translate import LATENCIES, run_translate
 from ..verilated import BuildError, CheckFailed, ToolMissing
+from ..workloads import SEED
 from .progress import progress_bar, say
 
 __all__ = ["add_arguments", "run"]
@@ -33,7 +34,8 @@ def run(options):
     except CheckFailed as failure:
         Console(stderr=True).print(str(failure), highlight=False)
         return 1
-    write_json(options.json, results)
+    # Each entry tells how to get it again, so that the file stays the plain list it is.
+    write_json(options.json, [{**result, **report(config, seed=SEED)} for result in results])
     _print(config, results)
     return 0
 
