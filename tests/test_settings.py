@@ -25,6 +25,8 @@ def test_written_file_reads_back(name, tmp_path):
     ("[dma]\ncache = 1", r"dma\.cache must be a non-bufferable AxCACHE"),
     ("remap = 3", r"remap must be a table, not 3"),
     ("preset = 'tinny'", r"preset must be one of tiny, default, large.*did you mean 'tiny'\?"),
+    ("data_width = 64\n[pcie]\nmax_payload_bytes = 2048",
+     r"pcie\.max_payload_bytes must be at most 1024 with data_width = 64"),
     ("data_width = 96", r"data_width must be one of 64, 128, 256, 512, not 96"),
     ("name = 'a b'", r"name must be an identifier, not 'a b'"),
     ("= 3", r"a\.toml: file must be TOML"),

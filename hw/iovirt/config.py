@@ -194,6 +194,11 @@ class Config:
             raise ConfigError("name", "an identifier", self.name)
         _choice("data_width", self.data_width, (64, 128, 256, 512))
         _choice("table_width", self.table_width, (64, 128, 256, 512))
+        most = 16 * self.data_width
+        if self.pcie.max_payload_bytes > most:
+            raise ConfigError("pcie.max_payload_bytes", f"at most {most} with data_width = "
+                              f"{self.data_width}, because an AXI4 burst has 256 beats",
+                              self.pcie.max_payload_bytes)
 
     def replace(self, **changes):
         """Return a copy with ``changes``; a dict changes the fields of a section."""

@@ -213,6 +213,7 @@ class IOVirt(wiring.Component):
         started = receiver.write.valid & receiver.write.ready & receiver.write.p.first
         m.d.comb += [
             bank.table_reads.count.increment.eq(table.bus.arvalid & table.bus.arready),
+            bank.errors_lost.count.increment.eq(receiver.lost),
             bank.reads.count.increment.eq(receiver.read.valid & receiver.read.ready),
             bank.writes.count.increment.eq(started),
         ]

@@ -58,7 +58,7 @@ def some_pages(rng, rids=(0x100, 0x208, 0x310), pages=6):
 
 @pytest.mark.parametrize("data_width, mps, max_payload, seed", [
     (64, 128, 128, 1), (64, 256, 256, 2), (256, 256, 256, 3), (256, 256, 128, 4),
-    (512, 128, 128, 5),
+    (512, 128, 128, 5), (64, 1024, 1024, 6),
 ])
 def test_random_traffic_is_right_to_the_byte(data_width, mps, max_payload, seed):
     rng = random.Random(seed)

@@ -174,6 +174,9 @@ class DmaEngine(wiring.Component):
             raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
         if not isinstance(dma, DmaConfig):
             raise TypeError(f"DMA configuration must be a DmaConfig, not {dma!r}")
+        if pcie.max_payload_bytes > 16 * data_width:
+            raise ValueError(f"Maximum payload must be at most {16 * data_width} bytes with "
+                             f"{data_width} bit, not {pcie.max_payload_bytes}")
         self.dma = dma
         self.shape = s = DmaShape(
             data_width=data_width, address_width=address_width,

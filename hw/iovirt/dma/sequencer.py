@@ -137,13 +137,15 @@ class ReadSequencer(wiring.Component):
         return m
 
     def _elaborate_state(self, m, event, found, goes, woken, state, read_w, park_w):
-        # A piece parks if it does not go; a piece that goes leaves its place empty.
+        # A piece parks if it does not go when it comes; one that parked leaves its place empty when
+        # it goes. Nothing is written when a piece goes as it comes: its place is empty, and may be
+        # looked at in this clock.
         sweep = Signal(range(self.slots * PIECES_PER_READ))
         with m.If(self.enable):
             m.d.comb += [
                 read_w.en.eq(goes),
                 read_w.addr.eq(event.place.slot),
-                park_w.en.eq(event.valid & (goes | ~woken)),
+                park_w.en.eq(event.valid & (goes == woken)),
                 park_w.addr.eq(Cat(event.place.index, event.place.slot)),
                 park_w.data.eq(event),
                 park_w.data.valid.eq(~goes),
