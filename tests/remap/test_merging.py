@@ -28,24 +28,29 @@ def test_each_slot_walks_or_is_replayed_when_the_walk_of_its_line_is_done(slots,
 
     async def testbench(ctx):
         owner, waiting, running, missing, free = {}, {}, [], deque(), set(range(slots))
+        alone = {}  # slots that walk although another owns their line
         unstarted, woken = set(), set()
         for clock in range(800):
             # Report a miss: of a new request, or of a replay.
-            slot = None
+            slot, replayed = None, False
             if missing and rng.random() < 0.5:
-                slot, line = missing.popleft()
+                (slot, line), replayed = missing.popleft(), True
             elif free and clock < 600 and rng.random() < 0.7:
                 slot, line = free.pop(), rng.randrange(lines)
             ctx.set(dut.missed.en, slot is not None)
             if slot is not None:
                 ctx.set(dut.missed.slot, slot)
                 ctx.set(dut.missed.hash, line)
+                ctx.set(dut.missed.replayed, replayed)
 
             # A walk ends; a miss of its line in the same clock still waits for it.
             ended = running and rng.random() < 0.15
             ctx.set(dut.done.en, bool(ended))
             if slot is not None:
-                if line in owner:
+                if line in owner and replayed:
+                    alone[slot] = line
+                    unstarted.add(slot)
+                elif line in owner:
                     waiting[slot] = line
                 else:
                     owner[line] = slot
@@ -53,11 +58,13 @@ def test_each_slot_walks_or_is_replayed_when_the_walk_of_its_line_is_done(slots,
             if ended:
                 walked = running.pop(rng.randrange(len(running)))
                 ctx.set(dut.done.slot, walked)
-                line = next(line for line, slot in owner.items() if slot == walked)
-                del owner[line]
                 free.add(walked)
-                woken |= {(slot, line) for slot, other in waiting.items() if other == line}
-                waiting = {slot: other for slot, other in waiting.items() if other != line}
+                if walked not in alone:
+                    line = next(line for line, slot in owner.items() if slot == walked)
+                    del owner[line]
+                    woken |= {(slot, line) for slot, other in waiting.items() if other == line}
+                    waiting = {slot: other for slot, other in waiting.items() if other != line}
+                alone.pop(walked, None)
 
             hold = rng.random() < 0.2
             ctx.set(dut.hold, hold)
@@ -82,6 +89,41 @@ def test_each_slot_walks_or_is_replayed_when_the_walk_of_its_line_is_done(slots,
 
     simulate(dut, testbench)
     assert counts["walk"] > 30 and counts["replay"] > 5
+
+
+def test_slot_that_missed_again_walks_whatever_others_of_its_hash_do():
+    # Slots 0 and 1 miss the same line again and again, as a device can make them; slot 5 is one of
+    # those that waited for the first walk.
+    dut = WalkMerger(slots=8, hash_width=3)
+    walked = []
+
+    async def testbench(ctx):
+        ctx.set(dut.walk.ready, 1)
+        ctx.set(dut.replay.ready, 1)
+        reports, walks = deque([(0, 0), (1, 0), (5, 0)]), deque()
+        for _ in range(200):
+            ctx.set(dut.missed.en, bool(reports))
+            if reports:
+                slot, replayed = reports.popleft()
+                ctx.set(dut.missed.slot, slot)
+                ctx.set(dut.missed.replayed, replayed)
+            ctx.set(dut.done.en, 0)
+            if walks and walks[0][1] == 0:
+                slot, _ = walks.popleft()
+                ctx.set(dut.done.en, 1)
+                ctx.set(dut.done.slot, slot)
+                if slot < 2:
+                    reports.append((slot, 0))
+            walks = deque((slot, max(0, left - 1)) for slot, left in walks)
+            if ctx.get(dut.walk.valid):
+                walked.append(ctx.get(dut.walk.payload))
+                walks.append((walked[-1], 10))
+            if ctx.get(dut.replay.valid):
+                reports.append((ctx.get(dut.replay.payload), 1))
+            await ctx.tick()
+
+    simulate(dut, testbench)
+    assert walked.count(5) == 1 and walked.index(5) <= 3
 
 
 def test_no_walk_is_chosen_while_held():

@@ -34,6 +34,11 @@ class WalkMergerSpec(Elaboratable):
             Assert((walk & replay) == 0),
         ]
 
+        # Who missed again walks, whatever the others do.
+        again = Signal(dut.slots)
+        m.d.sync += again.eq((again | Mux(dut.missed.replayed, missed, 0)) & ~walk)
+        m.d.comb += Assert((replay & again) == 0)
+
         idle = Signal(3)
         with m.If((pending == 0) | walking.any() | missed.any() | walk.any() | replay.any()
                   | dut.hold | ~dut.walk.ready | ~dut.replay.ready):
@@ -48,6 +53,6 @@ class WalkMergerSpec(Elaboratable):
 @pytest.mark.parametrize("slots, depth", [(2, 11), (3, 9)])
 def test_each_miss_leads_to_one_walk_or_replay_and_none_is_forgotten(slots, depth):
     dut  = WalkMerger(slots=slots, hash_width=1)
-    free = [dut.missed.en, dut.missed.slot, dut.missed.hash, dut.done.en, dut.done.slot, dut.hold,
+    free = [dut.missed.en, dut.missed.slot, dut.missed.hash, dut.missed.replayed, dut.done.en, dut.done.slot, dut.hold,
             dut.walk.ready, dut.replay.ready]
     check_bounded(WalkMergerSpec(dut), free=free, depth=depth)

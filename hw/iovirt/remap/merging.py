@@ -13,9 +13,9 @@ class WalkMerger(wiring.Component):
     """Decide which of the slots that missed walk, and when the others are replayed.
 
     The first slot that misses a line owns the line and walks. Slots that miss the line of an owner
-    wait until the owner's walk is done and are then replayed, one per clock. A replay may miss
-    again; it is then reported as a miss like the first time. Lines are compared by a hash: if two
-    lines have the same hash, the second waits without need, and walks after its replay.
+    wait until the owner's walk is done and are then replayed, one per clock. A replay that
+    misses again walks in any case. Lines are compared by a hash: if two lines have the same hash,
+    the second waits without need, and walks after its replay.
 
     A slot is offered 2 clocks after it has missed, or 3 clocks after its owner is done.
 
@@ -29,7 +29,9 @@ class WalkMerger(wiring.Component):
     Members
     -------
     missed : ``In(...)``
-        Pulse ``en``: ``slot`` missed the line with this ``hash``.
+        Pulse ``en``: ``slot`` missed the line with this ``hash``; ``replayed``, not for the first
+        time. Such a slot walks in any case, so that no slot waits for more than one walk before
+        its own: others of its hash could come for ever, and a device can choose them.
     done : ``In(...)``
         Pulse ``en``: the walk of ``slot`` is done.
     hold : ``In(1)``
@@ -54,9 +56,10 @@ class WalkMerger(wiring.Component):
         self.hash_width = hash_width
         super().__init__({
             "missed": In(wiring.Signature({
-                "en":   Out(1),
-                "slot": Out(range(slots)),
-                "hash": Out(hash_width),
+                "en":       Out(1),
+                "slot":     Out(range(slots)),
+                "hash":     Out(hash_width),
+                "replayed": Out(1),
             })),
             "done":   In(wiring.Signature({"en": Out(1), "slot": Out(range(slots))})),
             "hold":   In(1),
@@ -96,10 +99,11 @@ class WalkMerger(wiring.Component):
         m.d.sync += [woken.eq(self.done.en), ended.eq(self.done.slot)]
 
         first  = Mux(match.any(), 0, missed)
-        second = Mux(match.any(), missed, 0)
+        alone  = Mux(match.any() & self.missed.replayed, missed, 0)  # walks, but owns nothing
+        second = Mux(match.any() & ~self.missed.replayed, missed, 0)
         m.d.sync += [
             owner.eq((owner & ~done) | first),
-            unstarted.eq((unstarted & ~walks.taken) | first),
+            unstarted.eq((unstarted & ~walks.taken) | first | alone),
             waiting.eq((waiting & ~awake) | second),
             again.eq((again & ~replays.taken) | awake),
         ]

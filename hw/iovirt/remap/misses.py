@@ -180,6 +180,7 @@ class Misses(wiring.Component):
             merger.missed.en.eq(event & ~stage.hit),
             merger.missed.slot.eq(slot),
             merger.missed.hash.eq(hashed),
+            merger.missed.replayed.eq(stage.request.replay),
             merger.done.en.eq(self.done.valid),
             merger.done.slot.eq(self.done.p.slot),
             merger.hold.eq(self.hold),
