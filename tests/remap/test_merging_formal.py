@@ -53,6 +53,6 @@ class WalkMergerSpec(Elaboratable):
 @pytest.mark.parametrize("slots, depth", [(2, 11), (3, 9)])
 def test_each_miss_leads_to_one_walk_or_replay_and_none_is_forgotten(slots, depth):
     dut  = WalkMerger(slots=slots, hash_width=1)
-    free = [dut.missed.en, dut.missed.slot, dut.missed.hash, dut.missed.replayed, dut.done.en, dut.done.slot, dut.hold,
-            dut.walk.ready, dut.replay.ready]
+    free = [dut.missed.en, dut.missed.slot, dut.missed.hash, dut.missed.replayed, dut.done.en,
+            dut.done.slot, dut.hold, dut.walk.ready, dut.replay.ready]
     check_bounded(WalkMergerSpec(dut), free=free, depth=depth)
