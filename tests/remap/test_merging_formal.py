@@ -34,10 +34,13 @@ class WalkMergerSpec(Elaboratable):
             Assert((walk & replay) == 0),
         ]
 
-        # Who missed again walks, whatever the others do.
-        again = Signal(dut.slots)
-        m.d.sync += again.eq((again | Mux(dut.missed.replayed, missed, 0)) & ~walk)
-        m.d.comb += Assert((replay & again) == 0)
+        # Who missed after two replays walks, whatever the others do.
+        twice, thrice = Signal(dut.slots), Signal(dut.slots)
+        m.d.sync += [
+            twice.eq(((twice & ~missed) | Mux(dut.missed.replayed, missed, 0)) & ~walk),
+            thrice.eq((thrice | Mux(dut.missed.replayed, missed & twice, 0)) & ~walk),
+        ]
+        m.d.comb += Assert((replay & thrice) == 0)
 
         idle = Signal(3)
         with m.If((pending == 0) | walking.any() | missed.any() | walk.any() | replay.any()

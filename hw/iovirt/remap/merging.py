@@ -13,9 +13,9 @@ class WalkMerger(wiring.Component):
     """Decide which of the slots that missed walk, and when the others are replayed.
 
     The first slot that misses a line owns the line and walks. Slots that miss the line of an owner
-    wait until the owner's walk is done and are then replayed, one per clock. A replay that
-    misses again walks in any case. Lines are compared by a hash: if two lines have the same hash,
-    the second waits without need, and walks after its replay.
+    wait until the owner's walk is done and are then replayed, one per clock. A slot that misses
+    again after two replays walks in any case. Lines are compared by a hash: if two lines have the
+    same hash, the second waits without need, and walks after its replay.
 
     A slot is offered 2 clocks after it has missed, or 3 clocks after its owner is done.
 
@@ -30,8 +30,9 @@ class WalkMerger(wiring.Component):
     -------
     missed : ``In(...)``
         Pulse ``en``: ``slot`` missed the line with this ``hash``; ``replayed``, not for the first
-        time. Such a slot walks in any case, so that no slot waits for more than one walk before
-        its own: others of its hash could come for ever, and a device can choose them.
+        time. A slot that misses for the third time walks in any case, so that no slot waits for
+        more than two walks before its own: others of its hash could come for ever, and a device
+        can choose them.
     done : ``In(...)``
         Pulse ``en``: the walk of ``slot`` is done.
     hold : ``In(1)``
@@ -98,9 +99,12 @@ class WalkMerger(wiring.Component):
         ]
         m.d.sync += [woken.eq(self.done.en), ended.eq(self.done.slot)]
 
+        tried  = Signal(self.slots)  # waits for the second time
+        third  = self.missed.replayed & (tried & missed).any()
         first  = Mux(match.any(), 0, missed)
-        alone  = Mux(match.any() & self.missed.replayed, missed, 0)  # walks, but owns nothing
-        second = Mux(match.any() & ~self.missed.replayed, missed, 0)
+        alone  = Mux(match.any() & third, missed, 0)  # walks, but owns nothing
+        second = Mux(match.any() & ~third, missed, 0)
+        m.d.sync += tried.eq((tried & ~missed) | Mux(self.missed.replayed, second, 0))
         m.d.sync += [
             owner.eq((owner & ~done) | first),
             unstarted.eq((unstarted & ~walks.taken) | first | alone),
