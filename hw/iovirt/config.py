@@ -5,8 +5,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
-__all__ = ["PRESETS", "Config", "ConfigError", "CsrConfig", "DmaConfig", "PcieConfig",
-           "RemapConfig", "preset"]
+__all__ = ["PRESETS", "Config", "ConfigError", "CsrConfig", "DmaConfig", "IrqConfig",
+           "PcieConfig", "PioConfig", "RemapConfig", "preset"]
 
 
 class ConfigError(ValueError):
@@ -163,6 +163,88 @@ class DmaConfig:
 
 
 @dataclass(frozen=True)
+class IrqConfig:
+    """Interrupts.
+
+    Parameters
+    ----------
+    enable : build the interrupt block; without it nothing below counts, and nothing of it is there.
+    entries : entries of the interrupt remap table.
+    queues : event queues.
+    record_slots : event records on their way to memory.
+    wires : notification wires.
+    signals : interrupts that may wait for earlier writes of their sources.
+    tick_log2 : clocks per unit of hold-off time, as a power of two.
+    """
+
+    enable: bool = True
+    entries: int = 2048
+    queues: int = 64
+    record_slots: int = 32
+    wires: int = 4
+    signals: int = 32
+    tick_log2: int = 7
+
+    def __post_init__(self):
+        _boolean("irq.enable", self.enable)
+        _power_of_two("irq.entries", self.entries, 16, 8192)
+        _power_of_two("irq.queues", self.queues, 2, 256)
+        _power_of_two("irq.record_slots", self.record_slots, 2, 64)
+        _range("irq.wires", self.wires, 1, 32)
+        _power_of_two("irq.signals", self.signals, 4, 64)
+        _range("irq.tick_log2", self.tick_log2, 0, 16)
+
+
+@dataclass(frozen=True)
+class PioConfig:
+    """Programmed I/O.
+
+    Parameters
+    ----------
+    enable : build the block; without it nothing below counts, and nothing of it is there.
+    data_width, address_width, id_width : of the AXI4 port `pio`.
+    core_id_bits : high bits of an AXI ID that tell the core.
+    tags : 32, 256, or 768 (10 bits).
+    reads : memory reads of cores in flight.
+    max_read_bytes : largest read request; the data buffer of a tag.
+    windows : windows onto device memory.
+    guests : guests that have a quota of tags of their own.
+    errors : records in the ring of errors.
+    root_port : "builtin", or "core" to pass accesses to the port's own header to the PCIe core.
+    clock_mhz : frequency of the clock, for time-outs.
+    """
+
+    enable: bool = True
+    data_width: int = 64
+    address_width: int = 48
+    id_width: int = 6
+    core_id_bits: int = 2
+    tags: int = 256
+    reads: int = 256
+    max_read_bytes: int = 128
+    windows: int = 4
+    guests: int = 16
+    errors: int = 16
+    root_port: str = "builtin"
+    clock_mhz: int = 125
+
+    def __post_init__(self):
+        _boolean("pio.enable", self.enable)
+        _choice("pio.data_width", self.data_width, (64, 128, 256, 512))
+        _range("pio.address_width", self.address_width, 32, 64)
+        _range("pio.id_width", self.id_width, 1, 16)
+        _range("pio.core_id_bits", self.core_id_bits, 0, min(8, self.id_width))
+        _choice("pio.tags", self.tags, (32, 256, 768))
+        _power_of_two("pio.reads", self.reads, 4, 1024)
+        _power_of_two("pio.max_read_bytes", self.max_read_bytes, 64, 512)
+        _power_of_two("pio.windows", self.windows, 1, 16)
+        _power_of_two("pio.guests", self.guests, 2, 256)
+        _power_of_two("pio.errors", self.errors, 4, 256)
+        _choice("pio.root_port", self.root_port, ("builtin", "core"))
+        _range("pio.clock_mhz", self.clock_mhz, 1, 4095)
+
+
+@dataclass(frozen=True)
 class CsrConfig:
     """Register port.
 
@@ -187,6 +269,8 @@ class Config:
     remap: RemapConfig = field(default_factory=RemapConfig)
     pcie: PcieConfig = field(default_factory=PcieConfig)
     dma: DmaConfig = field(default_factory=DmaConfig)
+    irq: IrqConfig = field(default_factory=IrqConfig)
+    pio: PioConfig = field(default_factory=PioConfig)
     csr: CsrConfig = field(default_factory=CsrConfig)
 
     def __post_init__(self):
@@ -224,7 +308,10 @@ PRESETS = {
                           iotlb_tags=16, iotlb_ways=4, superpages=2, contexts=8, context_ways=4,
                           pointers=8, misses=12, walks=4),
         pcie=PcieConfig(np_credits=8),
-        dma=DmaConfig(writes=8, reads=8, read_pieces=8, write_ids=4)),
+        dma=DmaConfig(writes=8, reads=8, read_pieces=8, write_ids=4),
+        irq=IrqConfig(entries=128, queues=8, record_slots=8, wires=2, signals=8),
+        pio=PioConfig(address_width=40, tags=32, reads=16, max_read_bytes=64, windows=2, guests=4,
+                      errors=4)),
     "default": Config(),
     "large": Config(
         name="large", data_width=512, table_width=256,
@@ -232,7 +319,10 @@ PRESETS = {
                           iotlb_tags=512, iotlb_ways=8, superpages=16, contexts=256, context_ways=4,
                           pointers=256, misses=32, walks=16),
         pcie=PcieConfig(np_credits=64),
-        dma=DmaConfig(writes=32, reads=64, read_pieces=64, write_ids=16)),
+        dma=DmaConfig(writes=32, reads=64, read_pieces=64, write_ids=16),
+        irq=IrqConfig(entries=2048, queues=128),
+        pio=PioConfig(data_width=128, address_width=56, id_width=8, core_id_bits=4, tags=768,
+                      reads=1024, windows=8, guests=64, errors=64)),
 }
 
 

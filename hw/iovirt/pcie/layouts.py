@@ -3,9 +3,12 @@
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CompletionRequest", "CompletionStatus", "DmaHeader", "ErrorCause", "ErrorRecord",
-           "Message", "RxTlpSignature", "TxTlpSignature", "completion_beat", "read_request",
-           "tlp_beat", "write_beat"]
+__all__ = ["STAMP_WIDTH", "CompletionRequest", "CompletionStatus", "DmaHeader", "ErrorCause",
+           "ErrorRecord", "Message", "RxTlpSignature", "SignalKind", "TxTlpSignature",
+           "completion_beat", "read_request", "tlp_beat", "write_beat"]
+
+#: Width of a stamp: see ``stamp`` of :func:`completion_beat`.
+STAMP_WIDTH = 12
 
 
 class RxTlpSignature(wiring.Signature):
@@ -58,12 +61,17 @@ def tlp_beat(data_width):
 
 
 def completion_beat(data_width):
-    """One beat of a received completion. ``abort`` (with ``last``): nullified or malformed."""
+    """One beat of a received completion. ``abort`` (with ``last``): nullified or malformed.
+
+    ``stamp``, held on every beat, names the group of posted requests that came before: they are
+    observable when a count that is kept beside has reached it, modulo ``2 ** STAMP_WIDTH``.
+    """
     return data.StructLayout({
         "data":    data_width,
         "strb":    data_width // 32,
         "hdr":     128,
         "segment": 8,
+        "stamp":   STAMP_WIDTH,
         "first":   1,
         "last":    1,
         "abort":   1,
@@ -80,6 +88,14 @@ class Message(data.Struct):
     priv:    1
     exec:    1
     data:    64  # first two Dwords of the payload, if it has one
+
+
+class SignalKind(enum.Enum, shape=2):
+    """A posted request that is an interrupt, and keeps its place among the writes of its source."""
+
+    NONE    = 0  # a write to memory
+    MSI     = 1  # a write of one Dword to an interrupt window
+    MESSAGE = 2  # a message; its code is in bits 7:0 of the data
 
 
 class DmaHeader(data.Struct):
@@ -100,6 +116,8 @@ class DmaHeader(data.Struct):
     first_be:  4
     last_be:   4   # 0 if length_dw is 1
     ep:        1   # poisoned
+    signal:    SignalKind
+    turn:      1   # of the group of posted requests that this one belongs to
 
 
 def write_beat(data_width):
@@ -161,6 +179,17 @@ class ErrorCause(enum.Enum, shape=5):
     MSI_DENIED            = 12  # access to an interrupt window that no table entry admits: dropped
     MSI_ECC               = 13  # interrupt whose table entry has errors: dropped
     MSI_WRITE_ERROR       = 14  # a forwarded interrupt could not be written
+    QUEUE_STOPPED         = 15  # an event queue stopped: its record could not be written
+    PEER_DENIED           = 16  # DMA translated into the aperture of programmed I/O
+    PIO_TIMEOUT           = 17  # no completion in time
+    PIO_UNSUPPORTED       = 18  # completion with status UR
+    PIO_ABORT             = 19  # completion with status CA
+    PIO_POISON            = 20  # completion with EP
+    PIO_LINK_DOWN         = 21  # request ended because the link is down
+    PIO_NO_TARGET         = 22  # no window, no such bus, or not permitted
+    PIO_RETRY             = 23  # configuration request answered RRS until its budget was spent
+    COMPLETION_MISMATCH   = 24  # completion contradicts the request of its tag: dropped
+    COMPLETION_LATE       = 25  # completion of a request that has timed out: dropped
 
 
 class ErrorRecord(data.Struct):

@@ -1,0 +1,1 @@
+"""Programmed I/O: accesses of cores to devices."""
