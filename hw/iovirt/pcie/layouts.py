@@ -4,8 +4,8 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["STAMP_WIDTH", "CompletionRequest", "CompletionStatus", "DmaHeader", "ErrorCause",
-           "ErrorRecord", "Message", "RxTlpSignature", "SignalKind", "TxTlpSignature",
-           "completion_beat", "read_request", "tlp_beat", "write_beat"]
+           "ErrorRecord", "Message", "PostedSignal", "RxTlpSignature", "SignalKind",
+           "TxTlpSignature", "completion_beat", "read_request", "tlp_beat", "write_beat"]
 
 #: Width of a stamp: see ``stamp`` of :func:`completion_beat`.
 STAMP_WIDTH = 12
@@ -96,6 +96,16 @@ class SignalKind(enum.Enum, shape=2):
     NONE    = 0  # a write to memory
     MSI     = 1  # a write of one Dword to an interrupt window
     MESSAGE = 2  # a message; its code is in bits 7:0 of the data
+
+
+class PostedSignal(data.Struct):
+    """An interrupt: all earlier posted writes of its source are observable."""
+
+    kind:    SignalKind
+    segment: 8
+    rid:     16
+    offset:  16  # MSI: in the window; bits 1:0 are 0
+    data:    32  # MESSAGE: bits 7:0 are its code
 
 
 class DmaHeader(data.Struct):
