@@ -7,6 +7,7 @@ from iovirt_sim.table_memory import ACCESS, POISON
 
 from .queue_bench import (
     ACCEPTED,
+    ACCEPTS,
     CONTROL,
     COUNT,
     DROPPED,
@@ -349,6 +350,22 @@ def test_running_queue_keeps_its_ring_and_its_counts():
         assert await bench.service(ctx, 1) == 4
 
     run(body)
+
+
+def test_accepted_tells_the_tail_at_which_every_event_with_a_verdict_is_visible():
+    async def body(ctx, bench):
+        await bench.start(ctx, 1, 5, preset=COUNT - 2)
+        for number in (4, 7):
+            before = bench.head[1]
+            await burst(ctx, bench, 1, number)
+            goal = await bench.get(ctx, 1, ACCEPTS)
+            assert goal == (before + number) & COUNT
+            assert await bench.get(ctx, 1, TAIL) != goal, "memory was not slow enough"
+            while await bench.get(ctx, 1, TAIL) != goal:
+                await ctx.tick()
+            assert await bench.service(ctx, 1) == number
+
+    run(body, latency=(150, 200))
 
 
 @pytest.mark.parametrize("error", [ACCESS, POISON])

@@ -67,6 +67,24 @@ def test_an_entry_changes_with_its_last_word_and_only_then():
     bench.run(testbench)
 
 
+def test_an_entry_written_in_halves_of_64_bit_words_changes_with_the_last_half():
+    bench = Bench(random.Random(1))
+    rng   = random.Random(2)
+
+    async def testbench(ctx):
+        await bench.write_entry(ctx, 4, cookie=7)
+        before = await bench.read_entry(ctx, 4)
+        fields = random_entry(rng)
+        for low in range(0, 256, 32):
+            assert await bench.read_entry(ctx, 4) == before
+            part = entry_word(**fields) >> low & 0xffff_ffff
+            await bench.access(ctx, 32 * 4 + low // 64 * 8, write=part << low % 64,
+                               strobe=15 << low % 64 // 8)
+        assert await bench.read_entry(ctx, 4) == entry_word(**fields)
+
+    bench.run(testbench)
+
+
 def test_words_of_another_entry_are_forgotten_so_a_lone_last_word_invalidates():
     bench = Bench(random.Random(1))
 

@@ -277,6 +277,8 @@ class QueueAccess(wiring.Component):
                 m.d.sync += value.eq(slots.size_log2)
             with m.Case(Word.CONTROL):
                 m.d.sync += value.eq(Cat(slots.run, stored[1:3], C(0, 5), stored[8:13]))
+            with m.Case(Word.ACCEPTED):
+                m.d.sync += value.eq(slots.reserved)
             with m.Case(Word.DROPPED):
                 m.d.sync += value.eq(slots.dropped)
             with m.Case(Word.LOST):

@@ -17,6 +17,7 @@ class Word(enum.Enum, shape=4):
     NOTIFY_DATA  = 6
     NOTIFY_KIND  = 7   # KIND 1:0 (0 none, 1 MSI, 2 wire), WIRE 12:8
     STATUS       = 8   # read only
+    ACCEPTED     = 9   # read only: count that TAIL reaches when what has a place is written
     TAIL         = 10  # a write while stopped sets TAIL, HEAD and ARM
     HEAD         = 11  # read only
     ARM          = 12  # read only

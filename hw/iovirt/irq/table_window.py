@@ -21,7 +21,7 @@ class TableWindow(wiring.Component):
     """Let software read and write the entries of the remap table and of the message table.
 
     Entry n is at 32 n of the window; message kind k is at 32 (``entries`` + k). Writes are staged;
-    the write of the last word of an entry replaces the entry, all at once. Words that have not been
+    the write of the last byte of an entry replaces the entry, all at once. Words that have not been
     written since then, or since the first write to this entry, are 0: so the last word alone makes
     the entry invalid. A write that leaves the entry invalid also drops what is pending for it.
 
@@ -83,7 +83,7 @@ class TableWindow(wiring.Component):
         source = Signal(source_width(self.entries))
         m.d.comb += [
             word.eq(access.address[lane:_ENTRY]),
-            last.eq(word == words - 1),
+            last.eq((word == words - 1) & access.strobe[-1]),
             source.eq(access.address[_ENTRY:]),
             missing.eq(source >= self.entries + MESSAGES),
         ]
