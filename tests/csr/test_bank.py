@@ -294,7 +294,7 @@ def test_page_that_nobody_serves_answers_an_error(data_width):
     dut = bank(data_width)
 
     async def testbench(ctx):
-        for page in range(4, 16):
+        for page in sorted({*range(16)} - {*dut.register_map.pages}):
             assert await read(ctx, dut.bus, page << 12 | 8) == (0, SLVERR)
             assert await write(ctx, dut.bus, page << 12 | 8, 1, 0xf) == SLVERR
         assert await read(ctx, dut.bus, 0x800) == (0, OKAY)

@@ -77,13 +77,43 @@ def test_directory_names_the_pages_that_are_built():
     entry = lambda name: tuple(field.reset for field in made[f"directory_{name}"].fields)
     assert entry("control") == (2, 1, 0) and made["error_status"].page == 2
     assert entry("counters") == (3, 1, 8) and made["requests"].page == 3
-    for name in ("irt", "eq_control", "eq_guest", "vf_control", "vf_guest"):
+    assert entry("pio") == (4, 1, 0) and made["ecam_window"].page == 4
+    assert entry("interrupts") == (5, 1, 0) and made["msi_window_32"].page == 5
+    for name, window, size in ("eq_control", "queue", 64), ("irt", "irt", 32), ("eq_guest", "guest",
+                                                                               4096):
+        assert entry(name) == (*made.windows[window], size)
+    for name in ("vf_control", "vf_guest"):
         assert entry(name) == (0, 0, 0)
+
+
+def test_blocks_that_are_left_out_have_no_pages():
+    made  = register_map(preset("default").replace(irq={"enable": False}, pio={"enable": False}))
+    entry = lambda name: tuple(field.reset for field in made[f"directory_{name}"].fields)
+    assert (made.pages, made.windows) == ([0, 1, 2, 3], {})
+    for name in ("irt", "eq_control", "eq_guest", "pio", "interrupts"):
+        assert entry(name) == (0, 0, 0)
+    assert not any(field.reset for name in ("irq_geometry", "pio_geometry")
+                   for field in made[name].fields)
+
+
+def test_registers_of_an_array_have_numbers(tmp_path):
+    made = compiled(tmp_path, 'reg { field { sw=rw; hw=r; desc="d"; } f[3:0] = 0; } x[2] @ 0 += 8;')
+    assert [(register.name, register.address) for register in made.registers] == [
+        ("x_0", 0), ("x_1", 8)]
+
+
+def test_external_registers_are_windows_that_start_at_a_page(tmp_path):
+    body = ('external regfile {{ reg {{ field {{ sw=rw; hw=r; desc="d"; }} f[3:0]; }} y @ 0; }} '
+            'x[3] @ {} += 4096;')
+    made = compiled(tmp_path, body.format("0x2000"))
+    assert (made.registers, made.windows) == ((), {"x": (2, 3)})
+    with pytest.raises(RegisterMapError, match=r"^External x must start at a page, not at"):
+        compiled(tmp_path, body.format("0x10"))
 
 
 def test_only_the_identification_page_is_read_only():
     made = register_map(preset("default"))
-    assert (made.pages, made.read_only_pages, made.counter_pages) == ([0, 1, 2, 3], [1], [3])
+    assert (made.pages, made.read_only_pages, made.counter_pages) == ([*range(6)], [1], [3])
 
 
 def test_prefetch_cannot_be_switched_on_if_it_is_not_built():

@@ -11,7 +11,7 @@ from peakrdl_markdown.exporter import MarkdownExporter
 
 from iovirt.config import PRESETS, preset
 
-from .rdl import register_map
+from .rdl import document_map, register_map
 
 __all__ = ["c_header", "markdown", "write_c_header", "write_markdown"]
 
@@ -28,7 +28,7 @@ def markdown(config):
     """Return the text of the register document of ``config``."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "registers.md")
-        MarkdownExporter().export(register_map(config).node, str(path))
+        MarkdownExporter().export(document_map(config).node, str(path))
         # Descriptions come as HTML; Markdown needs no tags for paragraphs.
         return html.unescape(re.sub("</?p>", "", _tidy(path.read_text())))
 

@@ -2,7 +2,7 @@
 
 import enum
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from systemrdl import RDLCompiler
@@ -10,7 +10,7 @@ from systemrdl.node import RegNode
 from systemrdl.rdltypes import OnWriteType
 
 __all__ = ["PAGE_BYTES", "Field", "FieldKind", "Register", "RegisterMap", "RegisterMapError",
-           "load", "register_map"]
+           "document_map", "load", "register_map"]
 
 #: Registers come in pages, so that a hypervisor can map some into a guest.
 PAGE_BYTES = 4096
@@ -74,10 +74,15 @@ class Register:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All registers, in order of address, and the SystemRDL node they come from."""
+    """All registers, in order of address, and the SystemRDL node they come from.
+
+    ``windows`` tells the pages of what is `external` there, as ``{name: (first page, pages)}``:
+    blocks serve these themselves.
+    """
 
     registers: tuple
     node: object
+    windows: dict = field(default_factory=dict)
 
     def __getitem__(self, name):
         """Return the register ``name``."""
@@ -148,14 +153,14 @@ def _field(node):
 
 
 def _register(node):
-    fields = tuple(_field(field) for field in node.fields())
+    fields = tuple(map(_field, node.fields()))
     if node.absolute_address % (node.size) or node.size not in (4, 8):
         raise RegisterMapError(f"Register {node.get_path()} must be naturally aligned and of 4 or "
                                f"8 bytes, not of {node.size} bytes at {node.absolute_address:#x}")
     if len(fields) > 1 and any(field.kind is FieldKind.COUNTER for field in fields):
         raise RegisterMapError(f"Counter {node.get_path()} must be the only field of its register")
-    return Register(name=node.inst_name, address=node.absolute_address, width=node.size * 8,
-                    fields=fields)
+    return Register(name=node.get_path_segment(array_suffix="_{index:d}"),
+                    address=node.absolute_address, width=node.size * 8, fields=fields)
 
 
 def load(path, *, top=None, parameters=None):
@@ -170,17 +175,31 @@ def load(path, *, top=None, parameters=None):
     compiler = RDLCompiler()
     compiler.compile_file(str(path))
     root = compiler.elaborate(top, parameters=parameters or {})
-    nodes = [node for node in root.top.descendants(unroll=True) if isinstance(node, RegNode)]
+    blocks = list(root.top.children())
+    inside = [node for node in root.top.children(unroll=True) if isinstance(node, RegNode)]
+    nodes  = inside + [node for block in blocks if not block.external
+                       for node in block.descendants(unroll=True) if isinstance(node, RegNode)]
     registers = tuple(sorted(map(_register, nodes), key=lambda register: register.address))
     names = [register.name for register in registers]
     for name in names:
         if names.count(name) > 1:
             raise RegisterMapError(f"Register names must be unique over all pages, not twice "
                                    f"{name!r}")
-    found = RegisterMap(registers, root.top)
+    found = RegisterMap(registers, root.top, _windows(block for block in blocks if block.external))
     for page in found.counter_pages:
         _check_counter_page(found.of_page(page))
     return found
+
+
+def _windows(blocks):
+    windows = {}
+    for block in blocks:
+        first, offset = divmod(block.raw_absolute_address, PAGE_BYTES)
+        if offset:
+            raise RegisterMapError(f"External {block.inst_name} must start at a page, not at "
+                                   f"{block.raw_absolute_address:#x}")
+        windows[block.inst_name] = first, -(-block.total_size // PAGE_BYTES)
+    return windows
 
 
 def _check_counter_page(registers):
@@ -192,11 +211,10 @@ def _check_counter_page(registers):
                                    f"{8 * index:#x}, because its page holds counters")
 
 
-@functools.lru_cache(maxsize=16)
-def register_map(config):
-    """Return the :class:`RegisterMap` of the configuration ``config``."""
-    remap, pcie = config.remap, config.pcie
-    return load(_SOURCE, top="iovirt", parameters={
+def _parameters(config):
+    remap, pcie, irq, pio = config.remap, config.pcie, config.irq, config.pio
+    queues, entries = irq.enable * irq.queues, irq.enable * irq.entries
+    return {
         "PAS":          remap.physical_address_bits,
         "SV48X4":       int("Sv48x4" in remap.second_stage),
         "SV57X4":       int("Sv57x4" in remap.second_stage),
@@ -215,4 +233,28 @@ def register_map(config):
         "NP_CREDITS":   pcie.np_credits,
         "MPS":          pcie.max_payload_bytes.bit_length() - 8,
         "RCB":          int(pcie.rcb_bytes == 128),
-    })
+        "IRQ":          int(irq.enable),
+        "IRT_ENTRIES":  entries,
+        "IRT_PAGES":    irq.enable * -(-32 * (irq.entries + 16) // PAGE_BYTES),
+        "QUEUES":       queues,
+        "QUEUE_PAGES":  -(-64 * queues // PAGE_BYTES),
+        "WIRES":        irq.enable * irq.wires,
+        "PIO":          int(pio.enable),
+        "TAGS":         pio.enable * pio.tags,
+        "WINDOWS":      pio.enable * pio.windows,
+        "GUESTS":       pio.enable * pio.guests,
+        "CORES":        pio.enable << pio.core_id_bits,
+        "MAX_READ":     pio.enable * pio.max_read_bytes,
+        "CLOCK_MHZ":    pio.enable * pio.clock_mhz,
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def register_map(config):
+    """Return the :class:`RegisterMap` of the configuration ``config``."""
+    return load(_SOURCE, top="iovirt", parameters=_parameters(config))
+
+
+def document_map(config):
+    """Return the same with one register of each array, because documents would list them all."""
+    return load(_SOURCE, top="iovirt", parameters={**_parameters(config), "DOCUMENT": 1})
