@@ -138,7 +138,7 @@ def header_of(beats, decoded):
             "attr": decoded.attr, "at": decoded.at, "pv": first["prefix_valid"], "pid": pasid.pid,
             "priv": int(pasid.priv), "exec": int(pasid.exec), "address": decoded.address & ~3,
             "length_dw": length, "first_be": first_be, "last_be": last_be,
-            "ep": int(decoded.ep and decoded.kind.has_data)}
+            "ep": int(decoded.ep and decoded.kind.has_data), "signal": 0, "turn": 0}
 
 
 def expect(packets, data_width, *, max_payload, buses):

@@ -4,9 +4,20 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .tlp import Fmt, MessageHeader, PasidPrefix, RequestHeader, Type
+from .msi_window import MsiWindow
+from .tlp import Fmt, MessageCode, MessageHeader, PasidPrefix, RequestHeader, Type
 
-__all__ = ["HeaderCheck", "HeaderFacts"]
+__all__ = ["HeaderCheck", "HeaderFacts", "window_inputs"]
+
+#: Messages that are interrupts, besides INTx.
+_INTERRUPTS = (MessageCode.ERR_COR, MessageCode.ERR_NONFATAL, MessageCode.ERR_FATAL,
+               MessageCode.PM_PME)
+
+
+def window_inputs():
+    """Ports that place the interrupt windows: see :class:`MsiWindow`."""
+    names = ("enable_32", "base_32", "enable_64", "base_64")
+    return {f"msi_{name}": MsiWindow().signature.members[name] for name in names}
 
 
 class HeaderFacts(data.Struct):
@@ -17,6 +28,9 @@ class HeaderFacts(data.Struct):
     is_refused:     1  # non-posted request that is not served: answered with UR
     is_completion:  1
     is_message:     1
+    is_notice:      1  # a message that is an interrupt; only together with `is_message`
+    is_msi:         1  # a write that is an interrupt; only together with `is_write`
+    forbidden:      1  # touches an interrupt window and is no interrupt
     bad_form:       1  # the malformed ones: Fmt/Type, prefix, fields that must be 0
     bad_size:       1  # payload above the limit
     bad_extent:     1  # crosses 4 KiB
@@ -39,15 +53,17 @@ class HeaderFacts(data.Struct):
 
 
 class HeaderCheck(wiring.Component):
-    """Decode a header into facts (PCIe Base, 2.2 and 2.3.1). Combinational.
+    """Decode a header into facts (PCIe Base, 2.2 and 2.3.1).
 
-    Facts are compares only, so that this fits one clock between registers; they are combined in the
+    Combinational, but for a register behind the bases of the interrupt windows. Facts are compares only, so that this fits one clock between registers; they are combined in the
     next one.
 
     Parameters
     ----------
     max_payload_bytes : :class:`int`
         Largest payload that the block is built for.
+    signals : :class:`bool`
+        Recognize interrupts. Otherwise there are no windows, and no message is an interrupt.
 
     Members
     -------
@@ -60,14 +76,17 @@ class HeaderCheck(wiring.Component):
         6 and 7 are reserved and count as 0.
     secondary, subordinate, bus_range_enable : ``In``
         Requesters have a bus in [secondary, subordinate], if enabled.
+    msi_enable_32, msi_base_32, msi_enable_64, msi_base_64 : ``In``
+        Interrupt windows: see :class:`MsiWindow`. Without effect unless ``signals``.
     facts : ``Out(HeaderFacts)``
     """
 
-    def __init__(self, *, max_payload_bytes):
+    def __init__(self, *, max_payload_bytes, signals=False):
         if max_payload_bytes not in (128, 256, 512, 1024, 2048, 4096):
             raise ValueError("Maximum payload must be a power of two in 128..4096, not "
                              f"{max_payload_bytes!r}")
         self.max_payload_bytes = max_payload_bytes
+        self.signals           = signals
         super().__init__({
             "hdr":              In(128),
             "prefix":           In(32),
@@ -77,6 +96,7 @@ class HeaderCheck(wiring.Component):
             "secondary":        In(8),
             "subordinate":      In(8),
             "bus_range_enable": In(1),
+            **window_inputs(),
             "facts":            Out(HeaderFacts),
         })
 
@@ -98,6 +118,8 @@ class HeaderCheck(wiring.Component):
         self._check_size(m, dw0)
         self._check_memory(m, request, memory)
         self._check_atomic(m, request, atomic)
+        if self.signals:
+            self._find_interrupts(m, request, memory | atomic)
 
         # Completions without data of requests that are refused.
         cas = dw0.is_type(Type.CAS)
@@ -133,6 +155,25 @@ class HeaderCheck(wiring.Component):
             facts.is_message.eq(defined & wide & dw0.is_message()),
         ]
         return memory, atomic, config, dmwr, locked
+
+    def _find_interrupts(self, m, request, memory):
+        facts, dw0, code = self.facts, request.dw0, MessageHeader(self.hdr).code
+        m.submodules.window = window = MsiWindow()
+        m.d.comb += [
+            window.address.eq(request.address()),
+            window.len_m1.eq(self.len_m1),
+            window.first_be.eq(request.first_be),
+            window.at.eq(dw0.at),
+            window.pv.eq(self.prefix_valid),
+            window.write.eq(facts.is_write),
+            *(getattr(window, name.removeprefix("msi_")).eq(getattr(self, name))
+              for name in window_inputs()),
+            facts.is_msi.eq(window.msi),
+            facts.forbidden.eq(memory & window.inside & ~window.msi),
+            facts.is_notice.eq(facts.is_message & ~dw0.has_data()
+                               & ((code[3:] == MessageCode.ASSERT_INTA.value >> 3)
+                                  | Cat(code == kind for kind in _INTERRUPTS).any())),
+        ]
 
     def _check_form(self, m, dw0, config):
         facts   = self.facts

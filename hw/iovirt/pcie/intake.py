@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .header_check import HeaderCheck, HeaderFacts
+from .header_check import HeaderCheck, HeaderFacts, window_inputs
 from .layouts import RxTlpSignature
 from .tlp import PasidPrefix, RequestHeader
 
@@ -43,22 +43,24 @@ class TlpIntake(wiring.Component):
         Of the payload.
     max_payload_bytes : :class:`int`
         Largest payload that the block is built for.
+    signals : :class:`bool`
+        Recognize interrupts.
 
     Members
     -------
     rx : ``In(RxTlpSignature(data_width))``
         From the core. Beats before the first ``first`` after reset are dropped.
     o : ``Out(stream.Signature(checked_beat(data_width)))``
-    max_payload, secondary, subordinate, bus_range_enable : ``In``
+    max_payload, secondary, subordinate, bus_range_enable, msi_* : ``In``
         See :class:`HeaderCheck`.
     """
 
-    def __init__(self, *, data_width, max_payload_bytes):
+    def __init__(self, *, data_width, max_payload_bytes, signals=False):
         if data_width not in (64, 128, 256, 512):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         self.data_width        = data_width
         self.max_payload_bytes = max_payload_bytes
-        self._check = HeaderCheck(max_payload_bytes=max_payload_bytes)
+        self._check = HeaderCheck(max_payload_bytes=max_payload_bytes, signals=signals)
         super().__init__({
             "rx":               In(RxTlpSignature(data_width)),
             "o":                Out(stream.Signature(checked_beat(data_width))),
@@ -66,6 +68,7 @@ class TlpIntake(wiring.Component):
             "secondary":        In(8),
             "subordinate":      In(8),
             "bus_range_enable": In(1),
+            **window_inputs(),
         })
 
     def elaborate(self, platform):
@@ -107,10 +110,8 @@ class TlpIntake(wiring.Component):
             check.prefix.eq(prefix),
             check.prefix_valid.eq(beat.pv),
             check.len_m1.eq(left),
-            check.max_payload.eq(self.max_payload),
-            check.secondary.eq(self.secondary),
-            check.subordinate.eq(self.subordinate),
-            check.bus_range_enable.eq(self.bus_range_enable),
+            *(getattr(check, name).eq(getattr(self, name)) for name in (
+                "max_payload", "secondary", "subordinate", "bus_range_enable", *window_inputs())),
         ]
         bits = width.bit_length() - 1
         tail = Cat(n <= left[:bits] for n in range(width))

@@ -6,8 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import PcieConfig
 from ..stream import StreamQueue
+from .header_check import window_inputs
 from .intake import TlpIntake
 from .layouts import (
+    STAMP_WIDTH,
     CompletionRequest,
     CompletionStatus,
     DmaHeader,
@@ -15,10 +17,12 @@ from .layouts import (
     ErrorRecord,
     Message,
     RxTlpSignature,
+    SignalKind,
     completion_beat,
     read_request,
     write_beat,
 )
+from .tlp import MessageHeader
 
 __all__ = ["Receiver"]
 
@@ -37,6 +41,11 @@ class Receiver(wiring.Component):
     * Requests that nobody serves (locked reads, I/O, configuration, AtomicOps, deferrable writes,
       AT = 11, requesters outside the bus range) go to ``unsupported``, or are dropped if posted,
       and are recorded. AT = 01 and 10 are the business of translation.
+    * With ``signals``, interrupts travel with the writes, in link order: a write of one Dword to an
+      interrupt window, and INTx, ERR_COR, ERR_NONFATAL, ERR_FATAL and PM_PME messages, of one beat
+      each. Any other access to a window is denied: recorded, and answered with UR or dropped.
+    * A posted request takes ``turn`` and a completion ``stamp`` as they are when its first beat is
+      routed, which the pulses ``posted`` and ``stamped`` tell in the same clock. Never both at once.
     * A non-posted request never makes ``rx`` wait, as long as the core sends only as many as it
       has credits for: ``np_credits``, less those sent, plus ``np_release``.
 
@@ -49,6 +58,8 @@ class Receiver(wiring.Component):
         Of the payload: 64, 128, 256 or 512.
     pcie : :class:`~iovirt.config.PcieConfig`
         ``max_payload_bytes`` bounds ``max_payload``; ``np_credits`` is the depth of the queues.
+    signals : :class:`bool`
+        Recognize interrupts; otherwise there are no windows, and ``message`` gets all messages.
 
     Members
     -------
@@ -64,17 +75,20 @@ class Receiver(wiring.Component):
         For one clock: an error found ``error`` full.
     np_release : ``Out(2)``
         Non-posted header credits freed in this clock.
-    max_payload, secondary, subordinate, bus_range_enable : ``In``
+    turn : ``In(1)``, stamp : ``In(STAMP_WIDTH)``, posted : ``Out(1)``, stamped : ``Out(1)``
+        See above.
+    max_payload, secondary, subordinate, bus_range_enable, msi_* : ``In``
         See :class:`HeaderCheck`; change them only while no TLP is coming in.
     """
 
-    def __init__(self, *, data_width, pcie):
+    def __init__(self, *, data_width, pcie, signals=False):
         if data_width not in (64, 128, 256, 512):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if not isinstance(pcie, PcieConfig):
             raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
         self.data_width = data_width
         self.pcie       = pcie
+        self.signals    = signals
         super().__init__({
             "rx":               In(RxTlpSignature(data_width)),
             "write":            Out(stream.Signature(write_beat(data_width))),
@@ -85,10 +99,15 @@ class Receiver(wiring.Component):
             "error":            Out(stream.Signature(ErrorRecord)),
             "lost":             Out(1),
             "np_release":       Out(2),
+            "turn":             In(1),
+            "posted":           Out(1),
+            "stamp":            In(STAMP_WIDTH),
+            "stamped":          Out(1),
             "max_payload":      In(3),
             "secondary":        In(8),
             "subordinate":      In(8),
             "bus_range_enable": In(1),
+            **window_inputs(),
         })
 
     def elaborate(self, platform):
@@ -102,9 +121,11 @@ class Receiver(wiring.Component):
             wiring.connect(m, queue.o, wiring.flipped(port))
 
         m.submodules.intake = intake = TlpIntake(
-            data_width=self.data_width, max_payload_bytes=self.pcie.max_payload_bytes)
+            data_width=self.data_width, max_payload_bytes=self.pcie.max_payload_bytes,
+            signals=self.signals)
         wiring.connect(m, wiring.flipped(self.rx), intake.rx)
-        for name in ("max_payload", "secondary", "subordinate", "bus_range_enable"):
+        for name in ("max_payload", "secondary", "subordinate", "bus_range_enable",
+                     *window_inputs()):
             m.d.comb += getattr(intake, name).eq(getattr(self, name))
         self._route(m, intake.o, queues)
         return m
@@ -117,9 +138,10 @@ class Receiver(wiring.Component):
 
         # Whoever may get this TLP must have room, whatever the verdict: that keeps the verdict out
         # of the path to `rx.ready`. A nullified request needs none: it has no credit.
+        posts = facts.is_write | facts.is_notice
         m.d.comb += taken.ready.eq(~(
-            (facts.is_write & ~write.ready) | (facts.is_completion & ~completion.ready)
-            | (facts.is_message & ~message.ready)
+            (posts & ~write.ready) | (facts.is_completion & ~completion.ready)
+            | (facts.is_message & ~facts.is_notice & ~message.ready)
             | ((facts.is_read | facts.is_refused) & beat.last & ~beat.nullify
                & ~(read.ready & refuse.ready))))
 
@@ -136,18 +158,20 @@ class Receiver(wiring.Component):
         denied, flows, ends, sound = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             malformed.eq(facts.malformed()),
-            denied.eq(facts.outside | facts.reserved_at),
+            denied.eq(facts.outside | facts.reserved_at | facts.forbidden),
             flows.eq(taken.valid & ~malformed & ~broken),
             ends.eq(taken.valid & taken.ready & beat.last),
             sound.eq(flows & beat.last & ~wrong & ~beat.nullify),
-            write.valid.eq(flows & facts.is_write & ~denied),
+            write.valid.eq((flows & facts.is_write & ~denied)
+                           | (sound & facts.is_notice & ~facts.outside)),
             completion.valid.eq(flows & facts.is_completion),
             read.valid.eq(sound & facts.is_read & ~denied & refuse.ready),
             refuse.valid.eq(sound & (facts.is_refused | (facts.is_read & denied)) & read.ready),
-            message.valid.eq(sound & facts.is_message & ~facts.outside),
+            message.valid.eq(sound & facts.is_message & ~facts.is_notice & ~facts.outside),
         ]
         self._fill(m, taken, wrong, write.payload, completion.payload, message.payload)
         self._fill_requests(m, beat, write, read.payload, refuse.payload)
+        self._stamp(m, beat, write, completion)
 
         # A record waits a clock before its queue, which would end a long path.
         cause, record = Signal(ErrorCause), Signal(ErrorRecord)
@@ -158,6 +182,8 @@ class Receiver(wiring.Component):
                 m.d.comb += cause.eq(ErrorCause.MALFORMED)
             with m.Elif(facts.outside):
                 m.d.comb += cause.eq(ErrorCause.BUS_RANGE)
+            with m.Elif(facts.forbidden):
+                m.d.comb += cause.eq(ErrorCause.MSI_DENIED)
             with m.Elif(facts.is_refused | (facts.reserved_at & (facts.is_read | facts.is_write))):
                 m.d.comb += cause.eq(ErrorCause.UNSUPPORTED)
         m.d.sync += [
@@ -199,6 +225,21 @@ class Receiver(wiring.Component):
                 payload.last.eq(beat.last | wrong),
                 payload.abort.eq(beat.nullify | wrong),
             ]
+        with m.If(beat.facts.is_notice):
+            m.d.comb += write.data[:8].eq(MessageHeader(beat.hdr).code)
+
+    def _stamp(self, m, beat, write, completion):
+        # Taken with the first beat, and held for the others.
+        for inner, pulse, value, field in (
+                (write, self.posted, self.turn, write.p.header.turn),
+                (completion, self.stamped, self.stamp, completion.p.stamp)):
+            held = Signal.like(value)
+            m.d.comb += [
+                pulse.eq(inner.valid & inner.ready & beat.first),
+                field.eq(Mux(beat.first, value, held)),
+            ]
+            with m.If(pulse):
+                m.d.sync += held.eq(value)
 
     def _fill_requests(self, m, beat, write, read, refuse):
         hdr, dw0, facts = beat.hdr, beat.hdr.dw0, beat.facts
@@ -219,13 +260,15 @@ class Receiver(wiring.Component):
             header.first_be.eq(facts.first_be),
             header.last_be.eq(facts.last_be),
             header.ep.eq(dw0.ep & dw0.has_data()),
+            header.signal.eq(Mux(facts.is_notice, SignalKind.MESSAGE,
+                                 Mux(facts.is_msi, SignalKind.MSI, SignalKind.NONE))),
             write.payload.header.eq(header),
             read.header.eq(header),
         ]
 
         # Writes that have been started, for the order of reads behind them.
         posted = Signal(8)
-        with m.If(write.valid & write.ready & write.payload.first):
+        with m.If(self.posted):
             m.d.sync += posted.eq(posted + 1)
         m.d.comb += [
             read.posted.eq(posted),

@@ -1,10 +1,8 @@
-"""Recognition of interrupts among the writes of devices."""
+"""Recognition of interrupts among the memory requests of devices."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-
-from iovirt.pcie.layouts import DmaHeader
 
 __all__ = ["MsiWindow"]
 
@@ -17,8 +15,9 @@ class MsiWindow(wiring.Component):
 
     There are two windows of 64 KiB, one for devices with 32-bit MSI addresses. A request is
     ``inside`` if any of its Dwords is in a window that is enabled, whatever it does there; it is an
-    ``msi`` if it is also a write of one aligned Dword with all bytes enabled, untranslated, without
-    PASID and not poisoned. What is inside and no interrupt must be denied. RO and IDO do not count.
+    ``msi`` if it is also a write of one aligned Dword with all bytes enabled, untranslated and
+    without PASID. What is inside and no interrupt must be denied. RO and IDO do not count, nor does
+    poison, since a poisoned write is dropped whatever it is.
 
     Combinational, about 5 levels of logic. Nothing is inside after reset, if the enables are clear.
 
@@ -28,25 +27,34 @@ class MsiWindow(wiring.Component):
 
     Members
     -------
-    header : ``In(DmaHeader)``
-        Of the request.
+    address : ``In(64)``
+        Of the first Dword.
+    len_m1 : ``In(10)``
+        Length in Dwords, minus 1.
+    first_be : ``In(4)``
+        Byte enables of the first Dword.
+    at : ``In(2)``
+        0 if the address is untranslated.
+    pv : ``In(1)``
+        A PASID prefix came with it.
     write : ``In(1)``
         It is a write.
     inside, msi : ``Out(1)``
         See above.
-    offset : ``Out(16)``
-        Of the first Dword in its window.
     enable_32, enable_64 : ``In(1)``
         Window is on.
     base_32 : ``In(16)``, base_64 : ``In(48)``
         Address bits 16 and up of the windows. Change them only while the window is off.
     """
 
-    header:    In(DmaHeader)
+    address:   In(64)
+    len_m1:    In(10)
+    first_be:  In(4)
+    at:        In(2)
+    pv:        In(1)
     write:     In(1)
     inside:    Out(1)
     msi:       Out(1)
-    offset:    Out(_OFFSET)
     enable_32: In(1)
     base_32:   In(16)
     enable_64: In(1)
@@ -54,12 +62,11 @@ class MsiWindow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        header = self.header
 
         # A request of up to 4 KiB can reach into a window from the 64 KiB before it.
-        region, crosses = header.address[_OFFSET:], Signal()
-        last = header.address[2:_OFFSET] + header.length_dw - 1
-        m.d.comb += crosses.eq(last[_OFFSET - 2:_OFFSET - 1].any())
+        region, crosses = self.address[_OFFSET:], Signal()
+        last = self.address[2:_OFFSET] + self.len_m1
+        m.d.comb += crosses.eq(last[_OFFSET - 2])
         hits = []
         for enable, base in (self.enable_32, self.base_32), (self.enable_64, self.base_64):
             base = Cat(base, C(0, 64 - _OFFSET - len(base)))
@@ -69,8 +76,7 @@ class MsiWindow(wiring.Component):
 
         m.d.comb += [
             self.inside.eq(Cat(hits).any()),
-            self.msi.eq(self.inside & self.write & (header.length_dw == 1)
-                        & header.first_be.all() & (header.at == 0) & ~header.pv & ~header.ep),
-            self.offset.eq(header.address[:_OFFSET]),
+            self.msi.eq(self.inside & self.write & (self.len_m1 == 0) & self.first_be.all()
+                        & (self.at == 0) & ~self.pv),
         ]
         return m
