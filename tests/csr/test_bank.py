@@ -75,7 +75,7 @@ async def write64(ctx, dut, address, data):
     ({"data_width": 16}, ValueError, r"^Data width must be 32 or 64, not 16$"),
     ({"address_width": 11}, ValueError, r"^Address width must be an integer in 12\.\.64, not 11$"),
     ({"address_width": 12}, ValueError, r"^Page must be below 1, because .* 12 bits, not 1$"),
-    ({"windows": {"irt": (3, 2)}}, ValueError, r"^Page 3 must be served by one port, not by"),
+    ({"windows": {"irt": (3, 1)}}, ValueError, r"^Page 3 must be served by one port, not by"),
     ({"windows": {"irt": (15, 2)}}, ValueError, r"^Page must be below 16, because .*, not 16$"),
     ({"windows": {"ddtp": (8, 1)}}, ValueError, r"^Name of window must not be that .* 'ddtp'$"),
 ])
