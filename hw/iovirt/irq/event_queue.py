@@ -82,6 +82,9 @@ class EventQueues(wiring.Component):
         Wires to clear.
     dropped, forged, stopped : ``Out(1)``
         Pulses: event lost by policy, HEAD refused, queue stopped by an error.
+    accepted, answered, record, notified : ``Out(1)``
+        Pulses: an event will have a record; a record is done with, in the order of these; it has
+        been written; a reader has been notified.
     stopped_queue : ``Out(...)``
         The queue that stopped, with ``stopped``.
     """
@@ -132,6 +135,10 @@ class EventQueues(wiring.Component):
             "dropped":         Out(1),
             "forged":          Out(1),
             "stopped":         Out(1),
+            "accepted":        Out(1),
+            "answered":        Out(1),
+            "record":          Out(1),
+            "notified":        Out(1),
             "stopped_queue":   Out(width),
         })
 
@@ -167,6 +174,13 @@ class EventQueues(wiring.Component):
             self.wires.eq(notifier.wires),
             notifier.clear.eq(self.clear_wires),
             self.dropped.eq(slots.dropped),
+        ]
+        done, notified = writer.done, notifier.notified
+        m.d.comb += [
+            self.accepted.eq(slots.accepted),
+            self.answered.eq(done.valid & done.ready),
+            self.record.eq(self.answered & ~done.p.failed),
+            self.notified.eq(notified.valid & notified.ready & ~notified.p.failed),
         ]
         self._connect_registers(m, slots, tails, notifier)
         return m

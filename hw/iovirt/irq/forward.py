@@ -42,6 +42,8 @@ class MsiForwarder(wiring.Component):
     error : ``Out(stream.Signature(ErrorRecord))``
     lost : ``Out(1)``
         For one clock: an error found ``error`` full.
+    tried : ``Out(1)``
+        Pulse: an interrupt became a request, or never will.
     """
 
     def __init__(self, *, address_width, tag_width):
@@ -58,6 +60,7 @@ class MsiForwarder(wiring.Component):
             "response": In(stream.Signature(table_write_response(tag_width=tag_width))),
             "error":    Out(stream.Signature(ErrorRecord)),
             "lost":     Out(1),
+            "tried":    Out(1),
         })
 
     def elaborate(self, platform):
@@ -82,6 +85,7 @@ class MsiForwarder(wiring.Component):
             running.i.valid.eq(running.reserve),
             running.i.payload.eq(first),
             waiting.o.ready.eq(Mux(wide, ~failed, running.free & self.request.ready)),
+            self.tried.eq(waiting.o.valid & waiting.o.ready),
             self.response.ready.eq(1),
             running.o.ready.eq(self.response.valid),
         ]

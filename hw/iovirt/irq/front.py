@@ -86,6 +86,11 @@ class InterruptFront(wiring.Component):
         Pulses: an error in the table was met.
     interval : ``In(24)``
         Length of a storm interval in clocks; 0: no limits.
+    arrived, forwarded, tried : ``Out(1)``
+        Pulses, each in order: what becomes of an interrupt that came is known; one is forwarded;
+        the write of one is requested, or never will be.
+    flying : ``Out(events)``
+        Events whose verdict has not been dealt with.
     """
 
     def __init__(self, *, entries, queues, events=32, address_width, tag_width,
@@ -121,6 +126,10 @@ class InterruptFront(wiring.Component):
             "corrected": Out(1),
             "uncorrectable": Out(1),
             "interval":  In(24),
+            "arrived":   Out(1),
+            "forwarded": Out(1),
+            "tried":     Out(1),
+            "flying":    Out(events),
         })
 
     def elaborate(self, platform):
@@ -152,6 +161,12 @@ class InterruptFront(wiring.Component):
         wiring.connect(m, window.write, table.write)
         self._connect_slots(m)
         self._connect_errors(m)
+        m.d.comb += [
+            self.arrived.eq(self._slots.arrive),
+            self.forwarded.eq(self._slots.forward),
+            self.tried.eq(self._forwarder.tried),
+            self.flying.eq(self._flights.busy),
+        ]
         return m
 
     def _connect_slots(self, m):

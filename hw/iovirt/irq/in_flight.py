@@ -45,6 +45,8 @@ class InFlight(wiring.Component):
     -------
     index : ``In(14)``, ``flying`` : ``Out(1)``
         There is an event of this source.
+    busy : ``Out(events)``
+        Places that are not free.
     free : ``Out(1)``
         At least two places are free.
     tag : ``Out(range(events))``
@@ -84,6 +86,7 @@ class InFlight(wiring.Component):
         super().__init__({
             "index":         In(14),
             "flying":        Out(1),
+            "busy":          Out(events),
             "free":          Out(1),
             "tag":           Out(tag),
             "add":           In(1),
@@ -109,7 +112,7 @@ class InFlight(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        busy, old, dead = (Signal(self.events, name=name) for name in ("busy", "old", "dead"))
+        busy, old, dead = self.busy, Signal(self.events), Signal(self.events)
         sources = [Signal(source_width(self.entries), name=f"source_{n}")
                    for n in range(self.events)]
         free, drop = Signal(self.events), Signal(self.events)

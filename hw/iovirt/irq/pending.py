@@ -63,7 +63,7 @@ class PendingSlots(wiring.Component):
         A record of a source was put; not while ``commit``.
     o : ``Out(Operation)``
         The operation that ends in this clock, if any of the following says so.
-    spill, commit, read, replay : ``Out(1)``
+    arrive, spill, commit, read, replay : ``Out(1)``
         An operation of this kind ends.
     valid : ``Out(1)``
         The entry of ``o`` is valid.
@@ -99,6 +99,7 @@ class PendingSlots(wiring.Component):
             "last_position": In(32),
             "queue":         Out(queue_width),
             "o":             Out(Operation),
+            "arrive":        Out(1),
             "spill":         Out(1),
             "commit":        Out(1),
             "read":          Out(1),
@@ -251,7 +252,7 @@ class PendingSlots(wiring.Component):
 
     def _outputs(self, m, at, running, *, deliver, admitted):
         kind, operation, entry = at.operation.kind, at.operation, at.entry
-        for name in ("spill", "commit", "read", "replay"):
+        for name in ("arrive", "spill", "commit", "read", "replay"):
             m.d.comb += getattr(self, name).eq(running & (kind == OperationKind[name.upper()]))
         with m.If(kind == OperationKind.REPLAY):
             m.d.comb += self.what.eq(at.slot.what)

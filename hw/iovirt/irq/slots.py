@@ -51,8 +51,8 @@ class SlotReserver(wiring.Component):
         Pulse: the operation was executed.
     time : ``In(56)``
         Time stamp of records.
-    dropped : ``Out(1)``
-        Pulse: an event was lost by policy.
+    accepted, dropped : ``Out(1)``
+        Pulses: an event will have a record, or was lost by policy.
     """
 
     def __init__(self, *, queues, address_width, tag_width):
@@ -78,6 +78,7 @@ class SlotReserver(wiring.Component):
             "answer":   Out(slot_state(address_width)),
             "answered": Out(1),
             "time":     In(56),
+            "accepted": Out(1),
             "dropped":  Out(1),
         })
 
@@ -116,6 +117,7 @@ class SlotReserver(wiring.Component):
         software = ~now.op.event & ~now.op.op.error
         m.d.sync += [
             self.answered.eq(go & software),
+            self.accepted.eq(records.i.valid),
             self.dropped.eq(0),
         ]
         with m.If(go & software):
