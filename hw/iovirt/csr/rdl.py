@@ -239,6 +239,7 @@ def _parameters(config):
         "QUEUES":       queues,
         "QUEUE_PAGES":  -(-64 * queues // PAGE_BYTES),
         "WIRES":        irq.enable * irq.wires,
+        "TICK_LOG2":    irq.enable * irq.tick_log2,
         "PIO":          int(pio.enable),
         "TAGS":         pio.enable * pio.tags,
         "WINDOWS":      pio.enable * pio.windows,
