@@ -28,8 +28,10 @@ class TablePort(wiring.Component):
         Number of clients that read, and that write.
     data_width, address_width : :class:`int`
         Of the bus, in bits.
-    read_tag_width, write_tag_width : :class:`int`
-        Width of the tags of each reader, and of each writer.
+    read_tag_width : :class:`int`
+        Width of the tags of each reader.
+    write_tag_width : :class:`int` or sequence of :class:`int`
+        Width of the tags of all writers, or of each.
     cache, prot, qos : :class:`int`
         AxCACHE, AxPROT and AxQOS of every access.
 
@@ -39,10 +41,10 @@ class TablePort(wiring.Component):
         Reads to do.
     read_beats : ``Out(stream.Signature(table_read_beat)).array(readers)``
         Data read.
-    write_request : ``In(stream.Signature(table_write_request)).array(writers)``
-        Writes to do.
-    write_response : ``Out(stream.Signature(table_write_response)).array(writers)``
-        Writes done.
+    write_request_0, ... : ``In(stream.Signature(table_write_request))``
+        Writes to do, of each writer; ``write_request`` is the list of them.
+    write_response_0, ... : ``Out(stream.Signature(table_write_response))``
+        Writes done, of each writer; ``write_response`` is the list of them.
     bus : ``Out(Axi4Signature)``
         The port; ``id_width`` is the wider of {client, tag} of both directions.
     """
@@ -64,10 +66,12 @@ class TablePort(wiring.Component):
         super().__init__({
             "read_request":   reader["request"],
             "read_beats":     reader["beats"],
-            "write_request":  writer["request"],
-            "write_response": writer["response"],
+            **{f"write_{name}": member for name, member in writer.items()
+               if name.startswith(("request_", "response_"))},
             "bus":            Out(Axi4Signature(id_width=self.id_width, **common)),
         })
+        self.write_request  = [getattr(self, f"write_request_{n}") for n in range(writers)]
+        self.write_response = [getattr(self, f"write_response_{n}") for n in range(writers)]
 
     def elaborate(self, platform):
         m = Module()

@@ -14,6 +14,19 @@ __all__ = ["TableWriter"]
 _WIDTHS = (64, 128, 256, 512)
 
 
+def _tag_widths(widths, clients):
+    """Return the width of the tags of each client."""
+    if isinstance(widths, list | tuple):
+        if len(widths) != clients:
+            raise ValueError(f"Tag widths must be {clients}, one for each client, not {widths!r}")
+    else:
+        widths = (widths,) * clients
+    for width in widths:
+        if type(width) is not int or width < 0:
+            raise ValueError(f"Tag width must be an integer of at least 0, not {width!r}")
+    return tuple(widths)
+
+
 class TableWriter(wiring.Component):
     """Turn the requests of several clients into AXI4 writes, and hand the responses back.
 
@@ -27,12 +40,13 @@ class TableWriter(wiring.Component):
     nothing here could make it so. A client may therefore publish (an index, an interrupt) as soon
     as the response is there.
 
-    BID is ``{client, tag}``: writes with equal tags of one client are done and answered in order,
-    others in any order. Clients are served in turn; each must be able to take all responses
-    it asked for without waiting for anything but itself.
+    BID is ``{client, tag}``, tags being as wide as the widest: writes with equal tags of one client
+    are done and answered in order, others in any order. Clients are served in turn; each must be
+    able to take all responses it asked for without waiting for anything but itself.
 
-    Latency is 1 clock from request to AW and W and 1 from B to response; throughput is 1 beat
-    per clock with 1 clock between writes.
+    Latency is 2 clocks from request to AW and W and 1 from B to response; throughput is 1 beat
+    per clock. AW and W do not wait for each other, but none is more than 3 writes ahead. All
+    outputs are registers, apart from the choice of the client of a response.
 
     Parameters
     ----------
@@ -42,15 +56,15 @@ class TableWriter(wiring.Component):
         64, 128, 256 or 512 bits.
     address_width : :class:`int`
         Width of addresses, 13 to 64 bits.
-    tag_width : :class:`int`
-        Width of the tags of a client.
+    tag_width : :class:`int` or sequence of :class:`int`
+        Width of the tags of all clients, or of each.
 
     Members
     -------
-    request : ``In(stream.Signature(table_write_request)).array(clients)``
-        Writes to do.
-    response : ``Out(stream.Signature(table_write_response)).array(clients)``
-        Writes done.
+    request_0, ... : ``In(stream.Signature(table_write_request))``
+        Writes to do, of each client; ``request`` is the list of them.
+    response_0, ... : ``Out(stream.Signature(table_write_response))``
+        Writes done, of each client; ``response`` is the list of them.
     address : ``Out(stream.Signature(address_layout))``
         Payload of the AW channel: ``id``, ``addr``, ``len``, ``size``.
     beats : ``Out(stream.Signature(beat_layout))``
@@ -66,73 +80,84 @@ class TableWriter(wiring.Component):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if type(address_width) is not int or not 13 <= address_width <= 64:
             raise ValueError(f"Address width must be an integer in 13..64, not {address_width!r}")
-        if type(tag_width) is not int or tag_width < 0:
-            raise ValueError(f"Tag width must be an integer of at least 0, not {tag_width!r}")
+        self.tag_widths    = _tag_widths(tag_width, clients)
         self.clients       = clients
         self.data_width    = data_width
         self.address_width = address_width
-        self.tag_width     = tag_width
-        self.id_width      = ceil_log2(clients) + tag_width
+        self.tag_width     = max(self.tag_widths)
+        self.id_width      = ceil_log2(clients) + self.tag_width
         self.address_layout = data.StructLayout({
             "id": self.id_width, "addr": address_width, "len": 8, "size": 3})
         self.beat_layout = data.StructLayout({
             "data": data_width, "strb": data_width // 8, "last": 1})
         self.acknowledge_layout = data.StructLayout({"id": self.id_width, "resp": Resp})
-        request = table_write_request(address_width=address_width, tag_width=tag_width)
-        response = table_write_response(tag_width=tag_width)
         super().__init__({
-            "request":     In(stream.Signature(request)).array(clients),
-            "response":    Out(stream.Signature(response)).array(clients),
+            **{f"request_{n}": In(stream.Signature(table_write_request(
+                address_width=address_width, tag_width=width)))
+               for n, width in enumerate(self.tag_widths)},
+            **{f"response_{n}": Out(stream.Signature(table_write_response(tag_width=width)))
+               for n, width in enumerate(self.tag_widths)},
             "address":     Out(stream.Signature(self.address_layout)),
             "beats":       Out(stream.Signature(self.beat_layout)),
             "acknowledge": In(stream.Signature(self.acknowledge_layout)),
         })
+        self.request  = [getattr(self, f"request_{n}") for n in range(clients)]
+        self.response = [getattr(self, f"response_{n}") for n in range(clients)]
 
     def elaborate(self, platform):
         m = Module()
-        self._elaborate_request(m)
+        m.submodules.arbiter = arbiter = StreamArbiter(
+            table_write_request(address_width=self.address_width, tag_width=self.tag_width),
+            ports=self.clients)
+        for source, sink in zip(self.request, arbiter.i, strict=True):
+            m.d.comb += [
+                sink.valid.eq(source.valid),
+                source.ready.eq(sink.ready),
+                *(sink.p[name].eq(source.p[name]) for name, _ in sink.p.shape()),
+            ]
+        self._elaborate_request(m, arbiter)
         self._elaborate_response(m)
         return m
 
-    def _elaborate_request(self, m):
-        m.submodules.arbiter = arbiter = StreamArbiter(
-            self.request[0].payload.shape(), ports=self.clients)
-        for source, sink in zip(self.request, arbiter.i, strict=True):
-            wiring.connect(m, wiring.flipped(source), sink)
+    def _elaborate_request(self, m, arbiter):
+        m.submodules.addresses = addresses = StreamQueue(self.address_layout, depth=2)
+        m.submodules.outgoing  = outgoing  = StreamQueue(self.beat_layout, depth=2)
+        wiring.connect(m, addresses.o, wiring.flipped(self.address))
+        wiring.connect(m, outgoing.o, wiring.flipped(self.beats))
 
-        # One write at a time is held here while its address and its beats leave independently.
+        # One write at a time is held here while its address and its beats leave independently. The
+        # next one may come in the clock in which the last of them leaves.
         write  = Signal.like(arbiter.o.p)
         client = Signal.like(arbiter.grant)
         beat   = Signal(range(MAX_WRITE_BITS // self.data_width + 1))
-        free   = Signal()
+        named, sent = Signal(init=1), Signal(init=1)
+        last,  free = Signal(), Signal()
         m.d.comb += [
-            free.eq(~self.address.valid & ~self.beats.valid),
+            last.eq(outgoing.i.valid & outgoing.i.ready & outgoing.i.p.last),
+            free.eq((named | addresses.i.ready) & (sent | last)),
             arbiter.o.ready.eq(free),
+            addresses.i.valid.eq(~named),
+            outgoing.i.valid.eq(~sent),
         ]
-        with m.If(self.address.ready):
-            m.d.sync += self.address.valid.eq(0)
-        with m.If(self.beats.valid & self.beats.ready):
+        with m.If(addresses.i.ready):
+            m.d.sync += named.eq(1)
+        with m.If(outgoing.i.ready):
             m.d.sync += beat.eq(beat + 1)
-            with m.If(self.beats.p.last):
-                m.d.sync += self.beats.valid.eq(0)
-        with m.If(arbiter.o.valid & free):
-            m.d.sync += [
-                write.eq(arbiter.o.p),
-                client.eq(arbiter.grant),
-                beat.eq(0),
-                self.address.valid.eq(1),
-                self.beats.valid.eq(1),
-            ]
+        with m.If(last):
+            m.d.sync += sent.eq(1)
+        with m.If(free):
+            m.d.sync += [write.eq(arbiter.o.p), client.eq(arbiter.grant), beat.eq(0)]
+            with m.If(arbiter.o.valid):
+                m.d.sync += [named.eq(0), sent.eq(0)]
         m.d.comb += [
-            self.address.p.id.eq(Cat(write.tag, client)),
-            self.address.p.addr.eq(write.address),
+            addresses.i.p.id.eq(Cat(write.tag, client)),
+            addresses.i.p.addr.eq(write.address),
         ]
-        self._elaborate_lanes(m, write, beat)
+        self._elaborate_lanes(m, write, beat, addresses.i.p, outgoing.i.p)
 
-    def _elaborate_lanes(self, m, write, beat):
+    def _elaborate_lanes(self, m, write, beat, address, out):
         # The data of a narrow write is repeated on all lanes, and the strobes select.
         port_log2 = ceil_log2(self.data_width // 8)
-        address, out = self.address.p, self.beats.p
         with m.Switch(write.size_log2):
             for size_log2 in range(2, 6):
                 bits = 8 << size_log2
