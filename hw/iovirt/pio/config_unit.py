@@ -24,9 +24,10 @@ class ConfigUnit(wiring.Component):
                    header '---> answer <-----------'
 
     One request to a device is under way at a time, and ``waiting`` accesses to devices can be
-    behind it. Until that many wait, accesses to what is not there pass them, and to the header those
-    of other cores; so answers come in any order. Further accesses wait for the device: for at most
-    ``waiting + 1`` times what :class:`ConfigRequester` says. With a link that is down, none waits.
+    behind it. Until that many wait, accesses to what is not there pass them, and to the header
+    those of other cores; so answers come in any order. Further accesses wait for the device: for
+    at most ``waiting + 1`` times what :class:`ConfigRequester` says. While the link is down, none
+    waits.
 
     Each access gets one answer, and sends at most one request, or one and its repetitions after
     RRS. Failures are told by the status; a core should get OKAY, whatever it is (Server SoC
