@@ -49,10 +49,11 @@ for short runs.
 """
 
 from .build import BuildError, Design, build, cache_directory
+from .operations import Function, PioAnswer, Record
 from .program import Command, Event, Program, Transfer, Translation
 from .simulation import CheckFailed, Simulation, Timeout, open_simulation
 from .tools import ToolMissing
 
-__all__ = ["BuildError", "CheckFailed", "Command", "Design", "Event", "Program", "Simulation",
-           "Timeout", "ToolMissing", "Transfer", "Translation", "build", "cache_directory",
-           "open_simulation"]
+__all__ = ["BuildError", "CheckFailed", "Command", "Design", "Event", "Function",
+           "PioAnswer", "Program", "Record", "Simulation", "Timeout", "ToolMissing", "Transfer",
+           "Translation", "build", "cache_directory", "open_simulation"]

@@ -34,7 +34,7 @@ COMPILER_FLAGS = ("-std=c++17", "-fPIC", "-g0", "-fno-strict-aliasing", "-DVL_TI
 #: Files of Verilator's run time that a model needs; more for waveforms.
 RUN_TIME = ("verilated.cpp", "verilated_threads.cpp")
 #: Sources of the bench that depend on the ports of the design; other objects are shared.
-OF_ONE_DESIGN = ("bench.cpp", "library.cpp", "operations.cpp")
+OF_ONE_DESIGN = ("bench.cpp", "library.cpp", "operations.cpp", "operations_io.cpp")
 WAVES = {None: ((), (), ()),
          "vcd": (("--trace-vcd",), ("-DIOVIRT_VCD", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"),
                  ("verilated_vcd_c.cpp",)),

@@ -26,6 +26,7 @@ def _bus(channels):
 GROUPS = {
     "table": ("TablePort", "IOVIRT_HAS_TABLE", _bus(AXI4), "rdata"),
     "dma": ("DmaPort", "IOVIRT_HAS_DMA", _bus(AXI4), "rdata"),
+    "pio": ("PioPort", "IOVIRT_HAS_PIO", [*_bus(AXI4), "ruser"], "rdata"),
     "csr": ("CsrPort", "IOVIRT_HAS_CSR", _bus(AXI_LITE), "rdata"),
     "rx": ("RxPort", "IOVIRT_HAS_RX", TLP.split(), "data"),
     "tx": ("TxPort", "IOVIRT_HAS_TX", TLP.split(), "data"),
@@ -74,7 +75,9 @@ def write_header(description):
                   for field, (offset, width) in fields.items()]
         lines.append("}")
     for macro, port in (("REQUEST", "request__valid"), ("RETIRE", "retire__0__valid"),
-                        ("FC", "tx_fc_ph"), ("NP_RELEASE", "np_release")):
+                        ("FC", "tx_fc_ph"), ("NP_RELEASE", "np_release"),
+                        ("LINK_UP", "link_up"), ("IRQ_WIRES", "irq_wires"),
+                        ("PIO_RUSER", "pio__ruser")):
         if port in widths:
             lines.append(f"#define IOVIRT_HAS_{macro} 1")
     return "\n".join(lines) + "\n"

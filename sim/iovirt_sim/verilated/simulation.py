@@ -199,12 +199,15 @@ class Simulation(Calls):
         They are listed with their meaning in ``cpp/settings.h``.
         """
         for name, value in values.items():
-            if name not in self._settings:
-                raise ValueError(f"Setting must be one of {', '.join(self._settings)}, "
-                                 f"not {name!r}")
             program = Program()
-            program.set(self._settings.index(name), value)
+            program.set(self.setting(name), value)
             self.run(program)
+
+    def setting(self, name):
+        """Return the number of a knob, for :meth:`Program.set`."""
+        if name not in self._settings:
+            raise ValueError(f"Setting must be one of {', '.join(self._settings)}, not {name!r}")
+        return self._settings.index(name)
 
     def statistics(self):
         """Return the counts since the start or `clear_statistics`, as a dict.

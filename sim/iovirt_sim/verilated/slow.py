@@ -102,6 +102,8 @@ class SlowSimulation(Calls):
     async def _bench(self, ctx):
         """Each clock: drive the inputs, look at the handshakes, go on with the program."""
         self.ctx = ctx
+        if "link_up" in self.component.signature.members:
+            ctx.set(self.component.link_up, 1)
         while True:
             for agent in self.agents:
                 agent.drive(ctx)

@@ -18,14 +18,22 @@ AxiKnobs dma_knobs(Settings& s) {
 Bench::Bench(const char* waves)
     : model_(&context_), walks_(statistics, settings, memory_),
       transfers_(statistics, settings, errors, events, walks_),
-      table_(TablePort{model_}, "table", memory_, table_knobs(settings), walks_, errors, random_),
-      csr_(CsrPort{model_}, errors)
+      accesses_(statistics, settings, errors, events, transfers_),
+      devices_(statistics, settings, errors, events, random_, accesses_),
+      signals_(statistics, settings, errors, events, transfers_, memory_),
+      traffic_(transfers_, devices_, signals_, settings), observer_(walks_, signals_),
+      table_(TablePort{model_}, "table", memory_, table_knobs(settings), observer_, errors,
+             random_),
+      csr_(CsrPort{model_}, errors), program_(csr_.client(0))
 #ifdef IOVIRT_HAS_DMA
       , dma_(DmaPort{model_}, "dma", memory_, dma_knobs(settings), transfers_, errors, random_)
 #endif
 #ifdef IOVIRT_HAS_RX
-      , source_(RxPort{model_}, transfers_, settings, statistics, random_)
-      , sink_(TxPort{model_}, transfers_, settings, statistics, random_, errors)
+      , source_(RxPort{model_}, traffic_, settings, statistics, random_)
+      , sink_(TxPort{model_}, traffic_, settings, statistics, random_, errors)
+#endif
+#ifdef IOVIRT_HAS_PIO
+      , pio_(PioPort{model_}, accesses_, settings, statistics, random_, errors)
 #endif
 #ifdef IOVIRT_HAS_REQUEST
       , remap_(model_, settings, statistics, errors, events, random_)
@@ -35,7 +43,8 @@ Bench::Bench(const char* waves)
 #ifdef IOVIRT_HAS_NP_RELEASE
     transfers_.credit_by_answer = false;
 #endif
-    transfers_.send = [this](Tlp&& tlp) { source_.push(std::move(tlp)); };
+    auto send = [this](Tlp&& tlp) { source_.push(std::move(tlp)); };
+    transfers_.send = devices_.send = signals_.send = send;
 #endif
 #if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
     if (waves && *waves) {
@@ -59,7 +68,7 @@ Bench::~Bench() {
 
 void Bench::reset(u64 clocks) {
     random_.state = settings.seed;
-    transfers_.reset();
+    transfers_.reset(), accesses_.reset(), devices_.reset(), signals_.reset();
     table_.reset();
     csr_.reset();
 #ifdef IOVIRT_HAS_DMA
@@ -68,6 +77,9 @@ void Bench::reset(u64 clocks) {
 #ifdef IOVIRT_HAS_RX
     source_.reset();
     sink_.reset();
+#endif
+#ifdef IOVIRT_HAS_PIO
+    pio_.reset();
 #endif
 #ifdef IOVIRT_HAS_REQUEST
     remap_.reset();
@@ -102,9 +114,13 @@ void Bench::cycle() {
     transfers_.give_back(model_.np_release);
 #endif
 #endif
+#ifdef IOVIRT_HAS_PIO
+    pio_.sample(now_);
+#endif
 #ifdef IOVIRT_HAS_REQUEST
     remap_.sample(now_);
 #endif
+    u64 wires = irq_wires();
     model_.clk = 1;
     model_.eval();
 #if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
@@ -113,26 +129,57 @@ void Bench::cycle() {
     ++now_;
     ++statistics.cycles;
     table_.drive(now_);
+    signals_.step(csr_.client(1), wires, now_);
     csr_.drive();
 #ifdef IOVIRT_HAS_DMA
     dma_.drive(now_);
 #endif
 #ifdef IOVIRT_HAS_RX
+    devices_.drive(now_);
+    if (link_ != bool(settings.link_up)) change_link();
     source_.drive();
     sink_.drive();
+#ifdef IOVIRT_HAS_LINK_UP
+    put(model_.link_up, link_);
+#endif
 #ifdef IOVIRT_HAS_FC
     put(model_.tx_fc_ph, settings.fc_header), put(model_.tx_fc_pd, settings.fc_data);
     put(model_.tx_fc_nph, settings.fc_header), put(model_.tx_fc_npd, settings.fc_data);
     put(model_.tx_fc_cplh, settings.fc_header), put(model_.tx_fc_cpld, settings.fc_data);
 #endif
 #endif
+#ifdef IOVIRT_HAS_PIO
+    pio_.drive(now_);
+#endif
 #ifdef IOVIRT_HAS_REQUEST
     remap_.drive(now_);
 #endif
 }
 
+u64 Bench::irq_wires() {
+#ifdef IOVIRT_HAS_IRQ_WIRES
+    return u64(model_.irq_wires);
+#else
+    return 0;
+#endif
+}
+
+// What devices still owed is lost.
+void Bench::change_link() {
+    link_ = settings.link_up;
+#ifdef IOVIRT_HAS_RX
+    if (link_) return;
+    source_.drop_answers([this](Tlp& tlp) { devices_.dropped(tlp); });
+    devices_.link_down();
+#endif
+}
+
+u64 Bench::outstanding(u16 group) const {
+    return transfers_.outstanding(group) + accesses_.groups.of(group) + signals_.groups.of(group);
+}
+
 u64 Bench::outstanding() const {
-    u64 count = transfers_.outstanding();
+    u64 count = transfers_.outstanding() + accesses_.groups.all + signals_.groups.all;
 #ifdef IOVIRT_HAS_REQUEST
     count += remap_.outstanding();
 #endif
@@ -143,7 +190,8 @@ u64 Bench::outstanding() const {
 u64 Bench::progress() const {
     return statistics.rx_beats + statistics.tx_beats + statistics.dma_reads +
            statistics.dma_writes + statistics.table_reads + statistics.table_writes +
-           statistics.requests + statistics.results;
+           statistics.requests + statistics.results + statistics.pio_reads +
+           statistics.pio_writes + statistics.records;
 }
 
 bool Bench::stuck(u64 limit) {
@@ -213,13 +261,22 @@ bool Bench::execute(const u64* op, u32 argument, u64 length) {
         walks_.classify(op[1] / 4096, TableClass(argument & 255), u16(argument >> 8), op[2]);
         return true;
     case OP_FORGET: walks_.forget(u16(argument), op[1], op[2]); return true;
-    case OP_MARK: events.add(EVENT_MARK, op_, now_, u64(model_.wsi)); return true;
+    case OP_MARK: 
+        events.add(EVENT_MARK, op_, now_, u64(model_.wsi), irq_wires());
+        return true;
     case OP_TABLE_WRITES:
         for (auto& [address, word] : walks_.writes)
             events.add(EVENT_TABLE_WRITE, op_, address, word);
         walks_.writes.clear();
         walks_.log_writes = argument;
         return true;
+    case OP_PIO: return pio(op, argument, length);
+    case OP_SIGNAL: return signal(op, argument, length);
+    case OP_RING: ring(op, argument); return true;
+    case OP_TOLERATE: signals_.tolerate(u16(argument)); return true;
+    case OP_WINDOW: case OP_FUNCTION: case OP_RULE: case OP_RELEASE: case OP_BAR_WRITE:
+    case OP_BAR_READ:
+        return device(op, argument, length);
     }
     errors.add("program: opcode %u of operation %u", unsigned(op[0] & 255), op_);
     return true;

@@ -92,9 +92,13 @@ enum EventKind : u64 {
     EVENT_TRANSFER,      // status | poisoned << 3, accepted, issued, done
     EVENT_MEMORY,        // words...
     EVENT_COMMANDS,      // cqh, cqcsr, clocks
-    EVENT_MARK,          // cycle, wsi
+    EVENT_MARK,          // cycle, wsi, irq_wires
     EVENT_TABLE_WRITE,   // address, word afterwards
     EVENT_TIMEOUT,       // cycle
+    EVENT_PIO,           // resp | poison << 2 | TLPs << 8, offered, accepted, asked, answered, done,
+                         // bytes, data...
+    EVENT_RECORD,        // queue, count, 4 words, visible, consumed
+    EVENT_NOTICE,        // queue, cycle
 };
 
 class Events {
@@ -110,6 +114,22 @@ class Events {
         data.push_back(u64(kind) | u64(values.size() + 1) << 8 | u64(op) << 32);
         data.insert(data.end(), values.begin(), values.end());
     }
+};
+
+// What has been started and is not finished, by groups that a program can wait for.
+class Groups {
+  public:
+    u64 all = 0;
+    u64 of(u16 group) const { return group < groups_.size() ? groups_[group] : 0; }
+    void count(u16 group, int change) {
+        if (group >= groups_.size()) groups_.resize(group + 1, 0);
+        groups_[group] += change;
+        all += change;
+    }
+    void clear() { groups_.clear(), all = 0; }
+
+  private:
+    std::vector<u64> groups_;
 };
 
 constexpr u32 NO_OP = 0xffffffff;

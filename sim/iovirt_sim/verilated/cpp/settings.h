@@ -29,7 +29,17 @@
     X(timeout, 200000)          /* clocks without progress after which a wait gives up */          \
     X(fc_header, 255)           /* tx credits: headers of each kind */                             \
     X(fc_data, 4095)            /* tx credits: 16-byte units of each kind */                       \
-    X(line_pages, 8)            /* pages a table line holds, for the statistics */
+    X(line_pages, 8)            /* pages a table line holds, for the statistics */                 \
+    X(pass_blocked, 0)          /* posted TLPs may pass requests without credit; completions do */ \
+    X(link_up, 1)               /* 0: the link is down, answers of devices are lost */             \
+    X(pio_stall, 0)             /* share, of 256, of clocks in which AR, AW, W are not offered */  \
+    X(pio_ready_stall, 0)       /* or R, B not taken */                                            \
+    X(pio_outstanding, 64)      /* accesses of cores on the port */                                \
+    X(device_delay, 20)         /* clocks from a request to its answer */                          \
+    X(device_jitter, 0)         /* random clocks on top: answers overtake each other */            \
+    X(device_split, 0)          /* boundary at which answers are split, 0: only at the MPS */      \
+    X(report_requests, 0)       /* events for TLPs to devices, even if devices are there */        \
+    X(records_unordered, 0)     /* records of one source may come from several queues */
 
 #define IOVIRT_STATISTICS(X)                                                                       \
     X(cycles) X(tlps_sent) X(rx_beats) X(tlps_received) X(tx_beats)                                \
@@ -42,7 +52,11 @@
     X(reads_leaf) X(reads_queue) X(reads_other) X(dma_reads) X(dma_writes)                         \
     X(requests) X(results) X(results_ok) X(first_accept) X(last_result)                            \
     X(commands) X(command_waits) X(command_wait_clocks) X(idle_clocks) X(issue_clocks)             \
-    X(rx_blocked)
+    X(rx_blocked)                                                                                  \
+    X(pio_reads) X(pio_writes) X(pio_bytes_checked) X(pio_order_checked) X(pio_failed)             \
+    X(pio_clocks) X(requests_to_devices) X(writes_to_devices) X(answers) X(answers_late)           \
+    X(unclaimed) X(signals) X(records) X(interrupts) X(interrupts_ordered) X(forwards)             \
+    X(notifications) X(notifications_empty) X(record_clocks) X(heads)
 
 struct Settings {
 #define X(name, value) u64 name = value;

@@ -24,6 +24,14 @@ struct Header {
     // Of requests: requester and tag, Tag[9] and Tag[8] included.
     unsigned rid() const { return word[1] >> 16; }
     unsigned tag() const { return (word[1] >> 8 & 255) | tag_high(); }
+    unsigned first_be() const { return word[1] & 15; }
+    unsigned last_be() const { return word[1] >> 4 & 15; }
+    bool wide() const { return fmt() & 1; }
+    u64 address() const { return (wide() ? u64(word[2]) << 32 | word[3] : word[2]) & ~u64(3); }
+    bool memory() const { return type() == 0; }
+    bool configuration() const { return type() == 4 || type() == 5; }
+    // {bus, device, function, register}, as the offset in an ECAM window.
+    u32 config_offset() const { return word[2] >> 16 << 12 | (word[2] & 0xffc); }
     // Of completions.
     unsigned status() const { return word[1] >> 13 & 7; }
     unsigned byte_count() const { return word[1] & 4095 ? word[1] & 4095 : 4096; }
@@ -35,13 +43,17 @@ struct Header {
     unsigned tag_high() const { return (word[0] >> 23 & 1) << 9 | (word[0] >> 19 & 1) << 8; }
 };
 
+// Whose TLP it is.
+enum TlpKind : u8 { TLP_TRANSFER, TLP_ANSWER, TLP_SIGNAL };
+
 struct Tlp {
     Header header;
     u32 prefix = 0;
     bool prefix_valid = false, nullify = false;
     u8 segment = 0;
     std::vector<u32> payload;
-    void* owner = nullptr;   // the transfer it belongs to
+    TlpKind kind = TLP_TRANSFER;
+    void* owner = nullptr;   // the transfer, answer or signal it belongs to
     u32 op = NO_OP;
     u64 accepted = 0;        // cycle in which its first beat was taken
 };
@@ -64,7 +76,19 @@ template <class Port> class TlpSource {
         : port_(port), listener_(listener), settings_(settings), statistics_(statistics),
           random_(random) {}
 
-    void push(Tlp&& tlp) { queue_.push_back(std::move(tlp)); }
+    void push(Tlp&& tlp) {
+        answers_ += tlp.kind == TLP_ANSWER;
+        queue_.push_back(std::move(tlp));
+    }
+    // The link went down: answers of devices that are not under way are lost. DMA is kept.
+    template <class Lost> void drop_answers(Lost lost) {
+        for (std::size_t n = started_ || valid_ ? 1 : 0; n < queue_.size();)
+            if (queue_[n].kind == TLP_ANSWER) {
+                lost(queue_[n]);
+                queue_.erase(queue_.begin() + n);
+            } else ++n;
+        count_answers();
+    }
     bool full() const { return queue_.size() >= settings_.queue; }
     bool empty() const { return queue_.empty(); }
     bool has_room(u64 count) const { return queue_.empty() || queue_.size() + count <= settings_.queue; }
@@ -82,6 +106,7 @@ template <class Port> class TlpSource {
         at_ += DWORDS;
         if (at_ < tlp.payload.size()) return;
         ++statistics_.tlps_sent;
+        answers_ -= tlp.kind == TLP_ANSWER;
         listener_.sent(tlp, cycle);
         queue_.pop_front();
         at_ = 0;
@@ -96,18 +121,41 @@ template <class Port> class TlpSource {
     void reset() {
         queue_.clear();
         valid_ = started_ = false;
-        at_ = 0;
+        at_ = answers_ = 0;
         put(port_.valid(), 0);
     }
 
   private:
+    void count_answers() {
+        answers_ = 0;
+        for (const Tlp& tlp : queue_) answers_ += tlp.kind == TLP_ANSWER;
+    }
+
+    // Bring to the front what may be sent next: requests that wait for credits or tags are passed
+    // by completions, and, if so set, by posted TLPs; nothing else passes (PCIe Base, 2.4.1).
+    bool choose() {
+        if (!settings_.link_up) return false;
+        if (listener_.may_send(queue_.front())) return true;
+        if (!answers_ && !settings_.pass_blocked) return false;
+        for (std::size_t n = 1; n < queue_.size(); ++n) {
+            const Header& header = queue_[n].header;
+            if (header.non_posted()) continue;
+            if (!header.completion() && !settings_.pass_blocked) return false;
+            Tlp tlp = std::move(queue_[n]);
+            queue_.erase(queue_.begin() + n);
+            queue_.push_front(std::move(tlp));
+            return true;
+        }
+        return false;
+    }
+
     void offer() {
-        Tlp& tlp = queue_.front();
         if (!started_) {
-            if (!listener_.may_send(tlp)) return;
-            listener_.starting(tlp);
+            if (!choose()) return;
+            listener_.starting(queue_.front());
             started_ = true;
         }
+        Tlp& tlp = queue_.front();
         valid_ = true;
         std::size_t left = tlp.payload.size() - at_, count = left < DWORDS ? left : DWORDS;
         u32* data = words(port_.data());
@@ -130,7 +178,7 @@ template <class Port> class TlpSource {
     Random& random_;
     std::deque<Tlp> queue_;
     bool valid_ = false, started_ = false;
-    std::size_t at_ = 0;
+    std::size_t at_ = 0, answers_ = 0;
 };
 
 template <class Port> class TlpSink {

@@ -67,7 +67,7 @@ void Transfers::start_tlp(const TransferRequest& request, Row* row) {
     }
     Tlp tlp = make_tlp(t);
     tlp.owner = &t;
-    count(r.group, 1);
+    groups_.count(r.group, 1);
     live_[&t] = std::move(owned);
     send(std::move(tlp));
 }
@@ -94,15 +94,9 @@ Tlp Transfers::make_tlp(const Transfer& t) const {
 void Transfers::start_raw(Tlp&& tlp, u16 group, bool answered) {
     if (answered && tlp.header.non_posted()) {
         raw_[tag_key(tlp.header.rid(), tlp.header.tag())] = {tlp.op, group};
-        count(group, 1);
+        groups_.count(group, 1);
     }
     send(std::move(tlp));
-}
-
-void Transfers::count(u16 group, int change) {
-    if (group >= groups_.size()) groups_.resize(group + 1, 0);
-    groups_[group] += change;
-    outstanding_ += change;
 }
 
 std::string Transfers::describe_oldest() const {
@@ -126,7 +120,8 @@ void Transfers::reset() {
         if (!t->done && !--t->row->left) delete t->row;
     live_.clear(), by_tag_.clear(), raw_.clear(), reads_.clear(), writes_.clear();
     sources_.clear(), groups_.clear();
-    outstanding_ = np_used_ = 0;
+    open_.clear();
+    np_used_ = 0;
 }
 
 bool Transfers::may_send(const Tlp& tlp) {
@@ -150,6 +145,7 @@ void Transfers::starting(Tlp& tlp) {
     if (t->request.write) {
         if (t->request.expect == SC && !t->empty) {
             ++source.writes;
+            open_.insert(t->number = ++writes_offered_);
             source.writes_to_issue.push_back(t);
             writes_[t->request.spa / 4096].push_back(t);
         }
@@ -191,7 +187,8 @@ void Transfers::finish(Transfer& t, unsigned status) {
     statistics_.denied += status == UR;
     statistics_.aborted += status == CA;
     statistics_.poisoned += t.poisoned;
-    if (!r.write) {
+    if (r.write) open_.erase(t.number);
+    else {
         if (credit_by_answer) give_back(1);
         by_tag_.erase(tag_key(r.rid, t.tag));
         t.source->tags.insert(t.source->tags.begin(), t.tag);
@@ -203,6 +200,6 @@ void Transfers::finish(Transfer& t, unsigned status) {
         if (r.expect == SC) ++(t.row->missed ? statistics_.row_misses : statistics_.row_hits);
         delete t.row;
     }
-    count(r.group, -1);
+    groups_.count(r.group, -1);
     if (!t.axi) live_.erase(&t);
 }

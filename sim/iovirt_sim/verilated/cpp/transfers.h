@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "axi.h"
 #include "tlp.h"
@@ -35,9 +36,16 @@ class Transfers : public AxiObserver, public TlpListener {
     void give_back(u64 credits) { np_used_ -= credits < np_used_ ? credits : np_used_; }
     std::function<void(Tlp&&)> send;
 
-    u64 outstanding() const { return outstanding_; }
-    u64 outstanding(u16 group) const {
-        return group < groups_.size() ? groups_[group] : 0;
+    u64 outstanding() const { return groups_.all; }
+    u64 outstanding(u16 group) const { return groups_.of(group); }
+
+    // Writes that were offered so far, and whether the first `count` of them are all observable.
+    u64 writes_offered() const { return writes_offered_; }
+    bool writes_done(u64 count) const { return open_.empty() || *open_.begin() > count; }
+    // The same for those of one source.
+    u64 writes_of(u8 segment, u16 rid) { return sources_[u32(segment) << 16 | rid].writes; }
+    u64 writes_answered_of(u8 segment, u16 rid) {
+        return sources_[u32(segment) << 16 | rid].writes_answered;
     }
 
     // Bytes of [low, low + length) may be accessed by anyone: used with raw TLPs.
@@ -85,7 +93,7 @@ class Transfers : public AxiObserver, public TlpListener {
         u32 first = 0, bytes = 0;      // first enabled byte; from it to the last enabled
         u32 left = 0, issued_to = 0, answered = 0;
         u32 axi = 0, tag = 0;
-        u64 accepted = 0, issued = 0, writes_before = 0;
+        u64 accepted = 0, issued = 0, writes_before = 0, number = 0;
         bool empty = false;            // no byte is enabled
         bool has_issued = false, done = false, poisoned = false;
     };
@@ -106,7 +114,6 @@ class Transfers : public AxiObserver, public TlpListener {
     void mark_issued(Transfer& transfer);
     void finish(Transfer& transfer, unsigned status);
     void release(Transfer& transfer);
-    void count(u16 group, int change);
     void receive_completion(Transfer& transfer, const Tlp& tlp);
     void check_data(Transfer& transfer, const Tlp& tlp, u32 piece);
     Transfer* find_write(u64 address) const;
@@ -121,8 +128,9 @@ class Transfers : public AxiObserver, public TlpListener {
     Errors& errors_;
     Events& events_;
     Walks& walks_;
-    u64 outstanding_ = 0, np_used_ = 0;
-    std::vector<u64> groups_;
+    u64 np_used_ = 0, writes_offered_ = 0;
+    std::set<u64> open_;   // numbers of the writes that are offered and not observable
+    Groups groups_;
     std::unordered_map<u32, Source> sources_;
     std::unordered_map<u32, Transfer*> by_tag_;
     std::unordered_map<u32, Raw> raw_;

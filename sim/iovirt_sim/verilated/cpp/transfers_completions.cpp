@@ -36,7 +36,7 @@ void Transfers::received(Tlp& tlp, u64 cycle) {
     bool last = h.status() != SC || !h.has_data() ||
                 h.byte_count() <= 4 * h.length_dw() - (h.lower_address() & 3);
     if (!last) return;
-    count(raw->second.group, -1);
+    groups_.count(raw->second.group, -1);
     if (credit_by_answer) give_back(1);
     raw_.erase(raw);
 }
