@@ -5,8 +5,20 @@ from amaranth.utils import exact_log2
 
 from iovirt.pcie.layouts import ErrorCause
 
-__all__ = ["CORE_WIDTH", "GUEST_WIDTH", "TAG_WIDTH", "FinishStatus", "NpKind", "Policy",
-           "PioError", "config_access", "config_answer", "finish", "length_width", "np_request"]
+__all__ = [
+    "CORE_WIDTH",
+    "GUEST_WIDTH",
+    "TAG_WIDTH",
+    "FinishStatus",
+    "NpKind",
+    "PioError",
+    "Policy",
+    "config_access",
+    "config_answer",
+    "finish",
+    "length_width",
+    "np_request",
+]
 
 #: Width of a tag, of the number of a core, of that of a guest in requests and records.
 TAG_WIDTH, CORE_WIDTH, GUEST_WIDTH = 10, 8, 16
