@@ -146,7 +146,9 @@ class RootErrors(wiring.Component):
             # The second takes the place of the first, and leaves its own to a third.
             m.d.sync += [first.eq(second), waits.eq(event), second.eq(rid)]
         with m.Elif(done | ~valid):
-            m.d.sync += [valid.eq(event), first.eq(rid)]
+            m.d.sync += valid.eq(event)
+            with m.If(event):
+                m.d.sync += first.eq(rid)
         with m.Elif(event & ~waits):
             m.d.sync += [waits.eq(1), second.eq(rid)]
         return Cat(first, valid, waits)
