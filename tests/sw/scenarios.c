@@ -1,0 +1,381 @@
+/* Each scenario is a claim about driver and hardware together. */
+#include <stdio.h>
+#include <string.h>
+
+#include "consumer.h"
+
+/* 12 sources into three rings that are too small; readers are away for long. */
+static void overflow(void)
+{
+    for (uint32_t n = 0; n < 12; ++n)
+        add_source(n * 5, (uint16_t)(0x100 + n), 200 + random_below(200), 120);
+    for (uint32_t queue = 0; queue < 3; ++queue)
+        start(queue, (uint8_t)(1 + queue));
+    for (unsigned n = 0; n < source_count; ++n)
+        admit(&sources[n], n % 3);
+    run_until_done(2500, 3);
+    all_quiet();
+    printf("events %u, most interrupts in one %u\n",
+           consumers[0].position + consumers[1].position + consumers[2].position,
+           consumers[0].largest);
+    CHECK(consumers[0].largest > 1);
+}
+
+/* Rings that are large enough, and readers that sleep between any two events. */
+static void sleeper(void)
+{
+    for (uint32_t n = 0; n < 6; ++n)
+        add_source(n, (uint16_t)(0x200 + n), 1000, 80);
+    for (uint32_t queue = 0; queue < 2; ++queue) {
+        struct iovirt_queue_setup setup = plain_setup(queue, 6);
+
+        setup.every = queue;
+        start_with(queue, &setup);
+    }
+    for (unsigned n = 0; n < source_count; ++n)
+        admit(&sources[n], n % 2);
+    run_until_done(0, 64);
+    all_quiet();
+    printf("events %u and %u, woken %u and %u times\n", consumers[0].position,
+           consumers[1].position, consumers[0].woken, consumers[1].woken);
+}
+
+/* Hold-off time and threshold save notifications, also when they change on the way. */
+static void moderation(void)
+{
+    uint32_t plain;
+
+    for (uint32_t n = 0; n < 8; ++n)
+        add_source(n, (uint16_t)(0x300 + n), 600, 150);
+    for (uint32_t queue = 0; queue < 4; ++queue) {
+        struct iovirt_queue_setup setup = plain_setup(queue, 8);
+
+        setup.holdoff = (uint16_t)(queue ? 40 : 0);
+        setup.threshold = (uint8_t)(queue > 1 ? 12 : 0);
+        start_with(queue, &setup);
+    }
+    for (unsigned n = 0; n < source_count; ++n) {
+        struct iovirt_entry entry = entry_of(&sources[n], n % 4);
+
+        entry.urgent = n % 4 == 3;
+        admit_as(&sources[n], &entry);
+    }
+    run_until_done(0, 64);
+    all_quiet();
+    plain = consumers[0].woken;
+    printf("notifications per 1000 events: plain %u, hold-off %u, with threshold %u, urgent %u\n",
+           1000 * plain / consumers[0].handled, 1000 * consumers[1].woken / consumers[1].handled,
+           1000 * consumers[2].woken / consumers[2].handled,
+           1000 * consumers[3].woken / consumers[3].handled);
+    CHECK(4 * consumers[1].woken < plain && consumers[1].woken <= consumers[2].woken);
+    CHECK(iovirt_queue_moderate(&dev, 1, 0, 0) == IOVIRT_OK);
+    for (unsigned n = 0; n < source_count; ++n)
+        sources[n].left = n % 4 == 1 ? 60 : 0;
+    run_until_done(0, 64);
+    all_quiet();
+}
+
+/* Two-phase migration of one source after the other, under fire. */
+static void migration(void)
+{
+    static uint32_t where[SOURCES];
+    unsigned moves = 0;
+
+    for (uint32_t n = 0; n < 8; ++n)
+        add_source(3 * n + 1, (uint16_t)(0x400 + n), 250, 160);
+    for (uint32_t queue = 0; queue < 4; ++queue)
+        start(queue, (uint8_t)(2 + queue));
+    for (unsigned n = 0; n < source_count; ++n)
+        admit(&sources[n], where[n] = n % 4);
+    while (!devices_done()) {
+        unsigned n = random_below(source_count);
+        struct consumer *old = &consumers[where[n]];
+        struct iovirt_entry entry = entry_of(&sources[n], where[n]);
+        uint32_t count;
+
+        /* Phase 1: nothing new goes to the old queue, and what is there becomes readable. */
+        entry.suspend = true;
+        CHECK(iovirt_entry_set(&dev, sources[n].index, &entry) == IOVIRT_OK);
+        CHECK(iovirt_queue_settle(&dev, old->queue, &count) == IOVIRT_OK);
+        serve(old, 4);
+        CHECK(iovirt_reader_passed(&old->reader, count));
+        /* Phase 2: the new queue gets what has come meanwhile, and everything else. */
+        entry.queue = (uint8_t)(where[n] = random_below(4));
+        entry.suspend = false;
+        CHECK(iovirt_entry_set(&dev, sources[n].index, &entry) == IOVIRT_OK);
+        ++moves;
+        for (unsigned queue = 0; queue < 4; ++queue)
+            if (notified(&consumers[queue]))
+                serve(&consumers[queue], 8);
+        if (moves > 60)
+            break;
+    }
+    run_until_done(100, 8);
+    all_quiet();
+    printf("moves %u\n", moves);
+}
+
+static struct iovirt_storm watch;
+static bool caught;
+
+static void look(const struct iovirt_event *event, struct source *source)
+{
+    if (source == sources)
+        caught |= iovirt_storm_check(&watch, event);
+}
+
+/* A source that storms is bounded, then suspended, and loses nothing. */
+static void storm(void)
+{
+    struct iovirt_entry entry;
+    struct consumer *consumer = start(0, 7);
+
+    watch = (struct iovirt_storm){.window = 4096, .limit = 8};
+    on_event = look;
+    CHECK(iovirt_storm_interval(&dev, 2048) == IOVIRT_OK);
+    for (uint32_t n = 0; n < 5; ++n)
+        add_source(n, (uint16_t)(0x500 + n), n ? 1500 : 40, n ? 40 : 2000);
+    entry = entry_of(&sources[0], 0);
+    entry.limit = 2;
+    admit_as(&sources[0], &entry);
+    for (unsigned n = 1; n < source_count; ++n)
+        admit(&sources[n], 0);
+    while (!caught) {
+        if (notified(consumer))
+            serve(consumer, 16);
+        world_run(20);
+    }
+    entry.suspend = true;
+    CHECK(iovirt_entry_set(&dev, 0, &entry) == IOVIRT_OK);
+    for (unsigned n = 0; n < 40; ++n) {
+        if (notified(consumer))
+            serve(consumer, 16);
+        world_run(100);
+    }
+    CHECK(iovirt_entry_pending(&dev, 0) == 1);
+    entry.suspend = false;
+    CHECK(iovirt_entry_set(&dev, 0, &entry) == IOVIRT_OK);
+    run_until_done(10, 16);
+    all_quiet();
+    on_event = NULL;
+    printf("storm of %u interrupts came as events of up to %u\n", sources[0].sent,
+           consumer->largest);
+    CHECK(consumer->largest > 50);
+}
+
+/* Stopped under fire, a queue drains; it goes on where it was, and tells another mailbox. */
+static void drain(void)
+{
+    struct consumer *consumer = start(1, 3);
+
+    for (uint32_t n = 0; n < 4; ++n) {
+        add_source(n, (uint16_t)(0x600 + n), 150, 200);
+        admit(&sources[n], 1);
+    }
+    for (unsigned turn = 0; turn < 12; ++turn) {
+        struct iovirt_queue_state state;
+
+        for (unsigned n = 0; n < 5; ++n) {
+            if (notified(consumer))
+                serve(consumer, 8);
+            world_run(random_below(100));
+        }
+        CHECK(iovirt_queue_stop(&dev, 1) == IOVIRT_OK);
+        CHECK(iovirt_queue_get_state(&dev, 1, &state) == IOVIRT_OK);
+        CHECK(!state.running && !state.busy);
+        serve(consumer, 4);
+        CHECK(iovirt_reader_passed(&consumer->reader, state.tail));
+        CHECK(!iovirt_reader_ready(&consumer->reader));
+        notified(consumer);
+        consumer->setup.notify_address = MAILBOXES + 0x100 + 8 * (turn & 1);
+        consumer->setup.notify_data = 0x1000 + turn;
+        CHECK(iovirt_queue_resume(&dev, 1, &consumer->setup) == IOVIRT_OK);
+    }
+    run_until_done(30, 8);
+    all_quiet();
+}
+
+/* What a queue drops by policy it counts. */
+static void drop(void)
+{
+    struct iovirt_queue_setup setup = plain_setup(2, 2);
+    struct iovirt_queue_state state;
+    struct source *source = add_source(9, 0x700, 100, 200);
+
+    setup.drop_new = true;
+    start_with(2, &setup);
+    admit(source, 2);
+    while (source->left) {
+        devices_step();
+        world_run(40);
+    }
+    world_run(400);
+    CHECK(iovirt_queue_get_state(&dev, 2, &state) == IOVIRT_OK);
+    CHECK(state.tail == 4 && state.dropped == source->sent - 4);
+    serve(&consumers[2], 16);
+    CHECK(source->received == 4);
+}
+
+/* Two queues share a wire; it is lowered before they are read. */
+static void wire(void)
+{
+    uint64_t asleep_since = world_clocks();
+
+    for (uint32_t queue = 4; queue < 6; ++queue) {
+        struct iovirt_queue_setup setup = plain_setup(queue, 4);
+
+        setup.notify = IOVIRT_NOTIFY_WIRE;
+        setup.wire = (uint8_t)(dev.wires - 1);
+        start_with(queue, &setup);
+    }
+    for (uint32_t n = 0; n < 6; ++n) {
+        add_source(n, (uint16_t)(0x800 + n), 600, 60);
+        admit(&sources[n], 4 + n % 2);
+    }
+    while (!devices_done()) {
+        uint32_t raised = iovirt_wires(&dev);
+
+        if (raised) {
+            CHECK(raised == 1u << (dev.wires - 1));
+            iovirt_wires_lower(&dev, raised);
+            for (unsigned queue = 4; queue < 6; ++queue)
+                serve(&consumers[queue], 5);
+            asleep_since = world_clocks();
+        }
+        if (world_clocks() - asleep_since > 60000)
+            fail("lost wake-up");
+        world_run(random_below(200));
+    }
+    all_quiet();
+}
+
+static unsigned pins;
+
+static void count_pins(void *context, const struct iovirt_event *event)
+{
+    (void)context;
+    CHECK(event->type == IOVIRT_EVENT_INTX && event->cookie == 77 && event->rid == 0x905);
+    CHECK(event->index == iovirt_message_index(&dev, IOVIRT_INTC) && event->data == 1);
+    pins += event->count;
+}
+
+/* Several vectors of one MSI, a requester that may not, and a message. */
+static void sources_of_all_kinds(void)
+{
+    struct iovirt_entry entry = {.queue = 1, .cookie = 77, .rid = 0x900, .rid_mask = 0xff,
+                                 .guest = 0x1234};
+    struct iovirt_error error;
+    uint64_t since = world_clocks();
+
+    start(0, 6);
+    start(1, 2);
+    for (uint32_t n = 0; n < 4; ++n) {
+        struct source *source = add_source(40 + n, 0x901, 200, 50);
+
+        source->address = iovirt_message_address(WINDOW_64, 40, true);
+        source->several = true;
+        source->select = n;
+        admit(source, 0);
+    }
+    run_until_done(50, 8);
+    all_quiet();
+    world_send(0x902, iovirt_message_address(WINDOW_32, 41, false), 5);
+    while (!iovirt_error_take(&dev, &error))
+        CHECK(world_clocks() - since < 200000);
+    CHECK(error.cause == 12 && error.rid == 0x902 && error.address == 8 * 41);
+    CHECK(iovirt_entry_set(&dev, iovirt_message_index(&dev, IOVIRT_INTC), &entry) == IOVIRT_OK);
+    world_intx(0x905, 2, true);
+    while (!notified(&consumers[1]))
+        CHECK(world_clocks() - since < 400000);
+    CHECK(iovirt_service(&consumers[1].reader, 4, count_pins, NULL) == 1 && pins == 1);
+}
+
+/* A forged head is refused and counted, and so is a setting that makes no sense. */
+static void forgery(void)
+{
+    struct consumer *consumer = start(3, 2);
+    struct iovirt_queue_state state;
+    struct iovirt_queue_setup setup = consumer->setup;
+    struct iovirt_reader forger = consumer->reader;
+
+    admit(add_source(1, 0xa00, 20, 3), 3);
+    while (sources[0].sent < 3) {
+        devices_step();
+        world_run(8);
+    }
+    world_run(1000);
+    forger.head = 4;
+    iovirt_reader_release(&forger);
+    forger.head = 0xffffffff;
+    iovirt_reader_release(&forger);
+    CHECK(iovirt_queue_get_state(&dev, 3, &state) == IOVIRT_OK);
+    CHECK(state.forged == 2 && state.head == 0 && state.tail == 3);
+    CHECK(iovirt_queue_start(&dev, 3, &setup, world_memory(setup.ring)) == IOVIRT_REFUSED);
+    setup.size_log2 = 17;
+    CHECK(iovirt_queue_start(&dev, 3, &setup, world_memory(setup.ring)) == IOVIRT_BAD_ARGUMENT);
+    CHECK(iovirt_queue_stop(&dev, dev.queue_count) == IOVIRT_NO_DEVICE);
+    serve(consumer, 8);
+    CHECK(devices_done());
+}
+
+/* Memory that fails stops the queue, is reported, and costs counted records only. */
+static void failure(void)
+{
+    struct consumer *consumer = start(6, 3);
+    struct iovirt_queue_state state;
+    uint32_t count;
+
+    admit(add_source(7, 0xb00, 100, 40), 6);
+    world_break(consumer->setup.ring + 2 * 32, 32, true);
+    while (sources[0].left) {
+        devices_step();
+        world_run(60);
+    }
+    world_run(3000);
+    CHECK(iovirt_queue_settle(&dev, 6, &count) == IOVIRT_QUEUE_ERROR);
+    CHECK(iovirt_queue_get_state(&dev, 6, &state) == IOVIRT_OK);
+    CHECK(state.error && !state.running && state.tail == 2 && state.lost > 0);
+    world_break(consumer->setup.ring + 2 * 32, 32, false);
+    serve(consumer, 8);
+    CHECK(consumer->position == 2);
+    /* The interrupts of lost records are gone; what was pending comes. */
+    sources[0].received += state.lost;
+    CHECK(iovirt_queue_resume(&dev, 6, &consumer->setup) == IOVIRT_OK);
+    run_until_done(10, 8);
+    CHECK(iovirt_queue_get_state(&dev, 6, &state) == IOVIRT_OK);
+    CHECK(state.running && !state.error && sources[0].received == sources[0].sent);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} scenarios[] = {
+    {"overflow", overflow}, {"sleeper", sleeper}, {"moderation", moderation},
+    {"migration", migration}, {"storm", storm}, {"drain", drain}, {"drop", drop},
+    {"wire", wire}, {"sources", sources_of_all_kinds}, {"forgery", forgery},
+    {"failure", failure},
+};
+
+/* Arguments: scenario, seed, and the model of the hardware unless that is compiled in. */
+int main(int count, char **arguments)
+{
+    unsigned seed = 1;
+
+    if (count < 3 || sscanf(arguments[2], "%u", &seed) != 1) {
+        for (unsigned n = 0; n < sizeof scenarios / sizeof *scenarios; ++n)
+            printf("%s\n", scenarios[n].name);
+        return 0;
+    }
+    random_seed(seed);
+    world_open(count > 3 ? arguments[3] : NULL, seed);
+    world_slow(10 + random_below(40), random_below(80));
+    set_up();
+    for (unsigned n = 0; n < sizeof scenarios / sizeof *scenarios; ++n)
+        if (!strcmp(arguments[1], scenarios[n].name)) {
+            scenarios[n].run();
+            printf("clocks %llu\n", (unsigned long long)world_clocks());
+            world_close();
+            return 0;
+        }
+    fail("no scenario %s", arguments[1]);
+}
