@@ -31,7 +31,7 @@ class ConfigRouter(wiring.Component):
     it is handed on. So that a core sees its own in order all the same, one to the header waits
     until those to devices of the same core are answered. (Cores are told apart by up to 4 bits.)
 
-    Latency is 2 clocks to ``device`` and ``header``, and to the answer to what goes nowhere.
+    Latency is 1 clock to ``device`` and ``header``, and 2 to the answer to what goes nowhere.
     Throughput is 1 access per 3 clocks, or as the header serves them. ``access`` waits while
     ``device`` does not take the access before.
 

@@ -33,8 +33,9 @@ class ConfigUnit(wiring.Component):
     RRS. Failures are told by the status; a core should get OKAY, whatever it is (Server SoC
     ECM_090, ECM_100).
 
-    Latency is 3 clocks from ``access`` to the answer of what is not there, 7 with the built-in
-    header, and 7 to ``request``; from ``finish`` to ``answer`` 4.
+    Latency is 3 clocks from ``access`` to the answer of what is not there, and 3 more than the
+    header takes to that of the header; 5 from ``access`` to ``request``, 3 from ``finish`` to
+    ``answer``.
 
     Parameters
     ----------

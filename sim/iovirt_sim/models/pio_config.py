@@ -1,6 +1,6 @@
-"""Models of configuration accesses and of a root port's header, from the PCIe Base Specification."""
+"""Models of configuration accesses and of the header of a root port, from PCIe Base."""
 
-__all__ = ["HeaderModel", "config_target", "rrs_is_visible"]
+__all__ = ["HeaderModel", "config_outcome", "config_target", "rrs_is_visible"]
 
 ONES = 0xffffffff
 
@@ -170,7 +170,7 @@ class HeaderModel:
         self.put(0x48, 18 if fatal else 17, 1, 1)
         self.log(bit, masked)
         serr = self.get(0x04, 8)
-        if not masked and (serr or reports >> (2 if fatal else 1) & 1 and lets):
+        if not masked and (serr or (reports >> (2 if fatal else 1) & 1 and lets)):
             if serr:
                 self.put(0x04, 30, 1, 1)
             self.reported(2 if fatal else 1, self.primary << 8)
@@ -227,3 +227,27 @@ class HeaderModel:
     def interrupt(self):
         """The interrupt of the port."""
         return self.pending & ~self.get(0x04, 10) & 1
+
+
+def config_outcome(address, be, write, completions, *, visible, count):
+    """Return what becomes of an access to a device.
+
+    ``completions`` are {"status": name, "data": Dword} of one request after the other, as many as
+    might be needed; ``count`` is how often a request may be repeated.
+
+    Returns
+    -------
+    tuple
+        Name of the status, data, number of requests, and name of the error recorded or None.
+    """
+    for number, completion in enumerate(completions, 1):
+        status, data = completion["status"], completion["data"]
+        if status == "RRS":
+            if visible and rrs_is_visible(address, be, write):
+                return "OK", 0xffff0001, number, None
+            if number <= count:
+                continue
+        good = status in ("OK", "POISONED")
+        data = 0 if write else data if good else ONES
+        return status, data, number, "PIO_RETRY" if status == "RRS" else None
+    raise ValueError("More completions are needed")
