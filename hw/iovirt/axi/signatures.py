@@ -24,12 +24,15 @@ class Axi4Signature(wiring.Signature):
         8 to 1024 bits, a power of two.
     address_width, id_width : :class:`int`
         In bits.
+    ruser_width : :class:`int`
+        Width of RUSER; the signal is there only if it is not 0.
     """
 
-    def __init__(self, *, data_width, address_width, id_width):
+    def __init__(self, *, data_width, address_width, id_width, ruser_width=0):
         self.data_width    = data_width
         self.address_width = address_width
         self.id_width      = id_width
+        self.ruser_width   = ruser_width
 
         def address(prefix):
             return {
@@ -37,7 +40,7 @@ class Axi4Signature(wiring.Signature):
                 f"{prefix}addr":  Out(address_width),
                 f"{prefix}len":   Out(8),   # beats - 1
                 f"{prefix}size":  Out(3),   # log2 of bytes per beat
-                f"{prefix}burst": Out(2),   # always 1, INCR
+                f"{prefix}burst": Out(2),   # 1 is INCR; our managers use no other
                 f"{prefix}lock":  Out(1),   # exclusive access
                 f"{prefix}cache": Out(4),
                 f"{prefix}prot":  Out(3),
@@ -64,6 +67,7 @@ class Axi4Signature(wiring.Signature):
             "rlast":  In(1),
             "rvalid": In(1),
             "rready": Out(1),
+            **({"ruser": In(ruser_width)} if ruser_width else {}),
         })
 
 

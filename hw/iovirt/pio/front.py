@@ -1,0 +1,235 @@
+"""Programmed I/O as cores see it."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from iovirt.axi import Axi4Signature
+from iovirt.config import PioConfig
+from iovirt.pcie.layouts import tlp_beat
+from iovirt.stream import StreamArbiter, StreamQueue
+
+from .answer_order import token_width
+from .bursts import BurstIntake
+from .front_errors import FrontErrors
+from .layouts import (
+    PioError,
+    Policy,
+    config_access,
+    config_answer,
+    finish,
+    np_request,
+)
+from .read_data import fetch_port
+from .read_layouts import read_owner, released, tag_depth
+from .read_path import ReadPath
+from .windows import aperture, ecam_window, memory_window
+from .write_path import CONFIG_WRITES, WritePath
+
+__all__ = ["PioFront"]
+
+
+class PioFront(wiring.Component):
+    """AXI4 port of the cores: reads and writes of devices, of device memory and of configuration
+    space.
+
+    ::
+
+        AR -> BurstIntake -> ReadPath  -> request, config -> finish, answer -> ReadPath  -> R
+        AW -> BurstIntake -> WritePath -> tx, config      ------------> answer -> WritePath -> B
+         W ------------------^
+
+    * An access of up to 8 bytes, naturally aligned, is one TLP (Server SoC MMS_030). Longer bursts
+      are cut at the multiples of the largest read and payload; byte enables are exact, so nothing
+      is read that was not asked for, and nothing written that has no strobe.
+    * Reads of one ID are answered in order; others do not wait for them, nor for anything but a
+      free slot. Beats of different IDs may be mixed, between pieces of a burst.
+    * A write is answered when the last beat of its last TLP was taken by ``tx``, one to
+      configuration space when its completion came (ECM_020). A request that a core issues after
+      the answer can thus not pass it.
+    * INCR bursts of any size and alignment within a page are served, all else gets SLVERR.
+      Exclusive accesses are plain ones.
+    * Nothing here delays ends of requests: there is a place for each, however long a core leaves
+      R waiting.
+
+    From AR to ``request`` it takes 2 clocks, from ``finish`` or ``answer`` to R 3 clocks, and 4 if
+    the order of an ID has delayed it. 1 read and 1 write of up to 8 bytes per clock; 8 bytes of
+    writes per clock; 1 row or beat of reads per clock, and within one ID 1 piece per 2 clocks.
+    After reset nothing is accepted for ``max(reads, 256)`` clocks.
+
+    Parameters
+    ----------
+    data_width, max_payload_bytes : :class:`int`
+        Of the TLP streams. ``owner_width`` follows from the parameters.
+    pio : :class:`iovirt.config.PioConfig`
+        Shape of the port.
+
+    Members
+    -------
+    bus : ``In(Axi4Signature(...))``
+        Port of the cores. The high bits of an ID tell the core. RUSER[0] is poison.
+    ecam, windows, doorbells : ``In(ecam_window(...))``, ``In(memory_window(...)).array(...)``, \
+            ``In(aperture(...))``
+        The map, from registers. If windows overlap, the ECAM window comes first and then the
+        lowest number. The doorbell aperture is reserved: nothing is there yet.
+    no_window : ``In(Policy)``
+        For accesses that hit none of them.
+    max_payload, max_read : ``In(3)``
+        ``128 << n`` bytes: Max_Payload_Size and Max_Read_Request_Size (PCIe Base, 7.5.3.4).
+    requester_id : ``In(16)``
+        Of writes.
+    link_up : ``In(1)``
+        Writes are dropped while it is low.
+    tx : ``Out(stream.Signature(tlp_beat(data_width)))``
+        Posted writes.
+    request : ``Out(stream.Signature(np_request(...)))``, \
+            ``finish`` : ``In(stream.Signature(finish(...)))``
+        Reads of device memory, and their ends.
+    fetch : ``Out(fetch_port(...))``, \
+            ``release`` : ``Out(stream.Signature(released()))``
+        Data of reads; every tag of a ``finish`` is released once.
+    config : ``Out(stream.Signature(config_access(...)))``, \
+            ``answer`` : ``In(stream.Signature(config_answer(...)))``
+        Accesses to configuration space.
+    error : ``Out(stream.Signature(PioError))``, ``error_lost`` : ``Out(1)``
+        What went nowhere and was dropped. Pulse: a record found no place.
+    read_sent, write_sent : ``Out(1)``
+        Pulses: a request was handed over, a write was sent.
+    """
+
+    def __init__(self, *, data_width, pio, max_payload_bytes):
+        if data_width not in (64, 128, 256, 512):
+            raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
+        if not isinstance(pio, PioConfig):
+            raise TypeError(f"Configuration must be a PioConfig, not {pio!r}")
+        if max_payload_bytes not in (128, 256, 512, 1024, 2048, 4096):
+            raise ValueError("Maximum payload must be a power of two in 128..4096, not "
+                             f"{max_payload_bytes!r}")
+        self.data_width        = data_width
+        self.pio               = pio
+        self.max_payload_bytes = max_payload_bytes
+        owner = read_owner(data_width=data_width, max_read_bytes=pio.max_read_bytes,
+                           slots=pio.reads)
+        self.owner_width = owner_width = max(owner.size, token_width(CONFIG_WRITES))
+        self._read  = ReadPath(data_width=data_width, pio=pio, owner_width=owner_width)
+        self._write = WritePath(data_width=data_width, pio=pio, owner_width=owner_width,
+                                max_payload_bytes=max_payload_bytes)
+        self._bus = Axi4Signature(data_width=pio.data_width, address_width=pio.address_width,
+                                  id_width=pio.id_width, ruser_width=1)
+        request = np_request(owner_width=owner_width, max_read_bytes=pio.max_read_bytes)
+        super().__init__({
+            "bus":          In(self._bus),
+            "ecam":         In(ecam_window(address_width=pio.address_width)),
+            "windows":      In(memory_window(address_width=pio.address_width)).array(pio.windows),
+            "doorbells":    In(aperture(address_width=pio.address_width)),
+            "no_window":    In(Policy),
+            "max_payload":  In(3),
+            "max_read":     In(3),
+            "requester_id": In(16),
+            "link_up":      In(1),
+            "tx":           Out(stream.Signature(tlp_beat(data_width))),
+            "request":      Out(stream.Signature(request)),
+            "finish":       In(stream.Signature(finish(owner_width=owner_width))),
+            "fetch":        Out(fetch_port(depth=tag_depth(pio.tags), data_width=data_width,
+                                           max_read_bytes=pio.max_read_bytes)),
+            "release":      Out(stream.Signature(released())),
+            "config":       Out(stream.Signature(config_access(owner_width=owner_width))),
+            "answer":       In(stream.Signature(config_answer(owner_width=owner_width))),
+            "error":        Out(stream.Signature(PioError)),
+            "error_lost":   Out(1),
+            "read_sent":    Out(1),
+            "write_sent":   Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.read  = read  = self._read
+        m.submodules.write = write = self._write
+        for name, path in (("ar", read), ("aw", write)):
+            self._elaborate_address(m, name, path)
+        self._elaborate_channels(m, read, write)
+        self._elaborate_config(m, read, write)
+        m.submodules.errors = errors = FrontErrors(ports=2)
+        wiring.connect(m, read.error, errors.i[0])
+        wiring.connect(m, write.error, errors.i[1])
+        wiring.connect(m, errors.o, wiring.flipped(self.error))
+
+        for name in ("request", "release"):
+            wiring.connect(m, getattr(read, name), wiring.flipped(getattr(self, name)))
+        wiring.connect(m, wiring.flipped(self.finish), read.finish)
+        wiring.connect(m, read.fetch, wiring.flipped(self.fetch))
+        wiring.connect(m, write.tx, wiring.flipped(self.tx))
+        m.d.comb += [
+            read.max_read.eq(self.max_read),
+            write.max_payload.eq(self.max_payload),
+            write.requester_id.eq(self.requester_id),
+            write.link_up.eq(self.link_up),
+            write.config_policy.eq(self.ecam.policy),
+            self.error_lost.eq(errors.lost),
+            self.read_sent.eq(self.request.valid & self.request.ready),
+            self.write_sent.eq(write.sent),
+        ]
+        return m
+
+    def _map(self, component):
+        """Return statements that show ``component`` the registers of the map."""
+        return [
+            component.ecam.eq(self.ecam),
+            component.doorbells.eq(self.doorbells),
+            *(its.eq(ours) for its, ours in zip(component.windows, self.windows, strict=True)),
+        ]
+
+    def _elaborate_address(self, m, name, path):
+        pio = self.pio
+        m.submodules[f"{name}_intake"] = intake = BurstIntake(
+            data_width=pio.data_width, address_width=pio.address_width, id_width=pio.id_width,
+            windows=pio.windows)
+        wiring.connect(m, intake.o, path.i)
+        channel = intake.i
+        m.d.comb += [
+            *self._map(intake), *self._map(path),
+            path.no_window.eq(self.no_window),
+            channel.valid.eq(getattr(self.bus, f"{name}valid")),
+            getattr(self.bus, f"{name}ready").eq(channel.ready),
+            *(channel.payload[field].eq(getattr(self.bus, name + field))
+              for field in ("id", "addr", "len", "size", "burst")),
+        ]
+
+    def _elaborate_channels(self, m, read, write):
+        bus, r, b, w = self.bus, read.o, write.o, write.beats
+        m.d.comb += [
+            bus.rvalid.eq(r.valid),
+            bus.rid.eq(r.payload.id),
+            bus.rdata.eq(r.payload.data),
+            bus.rresp.eq(r.payload.resp),
+            bus.rlast.eq(r.payload.last),
+            bus.ruser.eq(r.payload.poison),
+            r.ready.eq(bus.rready),
+            bus.bvalid.eq(b.valid),
+            bus.bid.eq(b.payload.id),
+            bus.bresp.eq(b.payload.resp),
+            b.ready.eq(bus.bready),
+            w.valid.eq(bus.wvalid),
+            w.payload.data.eq(bus.wdata),
+            w.payload.strb.eq(bus.wstrb),
+            w.payload.last.eq(bus.wlast),
+            bus.wready.eq(w.ready),
+        ]
+
+    def _elaborate_config(self, m, read, write):
+        # Accesses to registers wait here, so that reads of memory can pass.
+        access = self.config.payload.shape()
+        m.submodules.config_reads = reads = StreamQueue(access, depth=16)
+        m.submodules.config = arbiter = StreamArbiter(access, ports=2)
+        wiring.connect(m, read.config, reads.i)
+        wiring.connect(m, reads.o, arbiter.i[0])
+        wiring.connect(m, write.config, arbiter.i[1])
+        wiring.connect(m, arbiter.o, wiring.flipped(self.config))
+        answer = self.answer
+        m.d.comb += [
+            read.answer.valid.eq(answer.valid & ~answer.payload.write),
+            write.answer.valid.eq(answer.valid & answer.payload.write),
+            read.answer.payload.eq(answer.payload),
+            write.answer.payload.eq(answer.payload),
+            answer.ready.eq(Mux(answer.payload.write, write.answer.ready, read.answer.ready)),
+        ]
