@@ -11,11 +11,11 @@ def issue():
     return ReadIssue(lanes=4, slots=4, pieces=8, address_width=40, id_width=3)
 
 
-def cut(*, ok=1, ca=0, **fields):
+def cut(*, ok=1, ca=0, peer=0, **fields):
     entry = {"rid": 0x55, "segment": 1, "tag": 0x3A5, "tc": 2, "attr": 5, "length_dw": 100,
              "address": 0xA5A5_0000_0F10, "skip": 1, "trim": 2}
     return {"read": {"slot": 2, "entry": entry,
-                     "answer": {"ok": ok, "ca": ca, "ppn": 0x1234567, "epoch": 1}},
+                     "answer": {"ok": ok, "ca": ca, "peer": peer, "ppn": 0x1234567, "epoch": 1}},
             "first": 6, "last": 31, "end": 105, "index": 0, "start": 1, "final": 0, **fields}
 
 
@@ -73,5 +73,19 @@ def test_denied_read_is_refused_without_a_buffer(ca, status):
         (end,), = await receive(ctx, dut.denied, 1)
         assert (end.slot, end.epoch) == (2, 1)
         assert not ctx.get(dut.address.valid)
+
+    simulate(dut, testbench)
+
+
+def test_read_of_the_aperture_is_refused_and_recorded():
+    dut = issue()
+
+    async def testbench(ctx):
+        await send(ctx, dut.i, [cut(ok=0, peer=1)])
+        (deny,), = await receive(ctx, dut.deny, 1)
+        (record,), = await receive(ctx, dut.error, 1)
+        assert deny.status.value == 1
+        assert (record.cause.name, record.segment, record.rid, record.address) == (
+            "PEER_DENIED", 1, 0x55, 0xA5A5_0000_0F10)
 
     simulate(dut, testbench)

@@ -47,7 +47,8 @@ def test_each_response_retires_its_write_and_failures_are_recorded():
             ctx.set(port.order, order)
             ctx.set(port.number, number[order] % 64)
             epoch = rng.randrange(2)
-            ctx.set(port.data, {"epoch": epoch, "rid": n, "segment": 3, "address": 0x1000 + n})
+            ctx.set(port.data, {"epoch": epoch, "turn": 1 - epoch, "rid": n, "segment": 3,
+                                "address": 0x1000 + n})
             await ctx.tick()
             ctx.set(port.en, 0)
             number[order] += 1
@@ -69,7 +70,7 @@ def test_each_response_retires_its_write_and_failures_are_recorded():
             await ctx.tick()
 
     async def drops(ctx):
-        await send(ctx, dut.dropped, [1] * dropped, gap=lambda: rng.choice([0, 3]))
+        await send(ctx, dut.dropped, [{"epoch": 1}] * dropped, gap=lambda: rng.choice([0, 3]))
 
     async def log(ctx):
         while True:
@@ -78,10 +79,12 @@ def test_each_response_retires_its_write_and_failures_are_recorded():
             recorded.append((got.rid, got.address))
 
     async def watch(ctx):
-        port, drop = dut.retire, dut.dropped
-        async for _, _, valid, epoch, other in ctx.tick().sample(
-                port.valid, port.epoch, drop.valid & drop.ready):
+        port, drop, end = dut.retire, dut.dropped, dut.finish
+        async for _, _, valid, epoch, other, ended, turn in ctx.tick().sample(
+                port.valid, port.epoch, drop.valid & drop.ready, end.valid, end.turn):
+            assert valid == ended
             if valid:
+                assert turn == 1 - epoch
                 retired.append((epoch, bool(other)))
 
     simulate(dut, writer, responder, drops, background=[log, watch])

@@ -18,11 +18,12 @@ def issue(**change):
 
 def write(**fields):
     entry  = {"address": 0x1234_5678_9ABC, "length_dw": 6, "first_be": 0xE, "last_be": 3,
-              "rid": 0x77, "segment": 2}
+              "rid": 0x77, "segment": 2, "turn": 1}
     answer = {"go": 1, "ppn": 0xABCDEF0, "epoch": 1, "order": 1, "number": 9}
     return {"slot": 3, "entry": {**entry, **{k: v for k, v in fields.items() if k in entry
                                              or k == "relaxed"}},
-            "answer": {**answer, **{k: v for k, v in fields.items() if k in answer}}}
+            "answer": {**answer, **{k: v for k, v in fields.items() if k in answer
+                                               or k == "peer"}}}
 
 
 def test_burst_covers_the_rows_of_the_payload():
@@ -42,8 +43,8 @@ def test_burst_covers_the_rows_of_the_payload():
         async for _, _, en, order, number, data in ctx.tick().sample(port.en, port.order,
                                                                      port.number, port.data):
             if en:
-                assert (order, number, data.epoch, data.rid, data.segment, data.address) == (
-                    1, 9, 1, 0x77, 2, 0x1234_5678_9ABC)
+                assert (order, number, data.epoch, data.turn, data.rid, data.segment,
+                        data.address) == (1, 9, 1, 1, 0x77, 2, 0x1234_5678_9ABC)
 
     simulate(dut, testbench, background=[watch])
 
@@ -56,8 +57,21 @@ def test_denied_write_only_frees_its_slot():
         await send(ctx, dut.i, [write(go=0)])
         (job,), = await receive(ctx, dut.job, 1)
         assert job.empty and job.slot == 3
-        assert (await receive(ctx, dut.dropped, 1))[0][0] == 1
-        assert not ctx.get(dut.address.valid)
+        (end,), = await receive(ctx, dut.dropped, 1)
+        assert (end.epoch, end.turn) == (1, 1)
+        assert not ctx.get(dut.address.valid) and not ctx.get(dut.error.valid)
+
+    simulate(dut, testbench)
+
+
+def test_write_into_the_aperture_is_recorded():
+    dut = issue()
+
+    async def testbench(ctx):
+        await send(ctx, dut.i, [write(go=0, peer=1)])
+        (record,), = await receive(ctx, dut.error, 1)
+        assert (record.cause.name, record.segment, record.rid, record.address) == (
+            "PEER_DENIED", 2, 0x77, 0x1234_5678_9ABC)
 
     simulate(dut, testbench)
 

@@ -7,29 +7,36 @@ from amaranth.lib.wiring import In, Out
 from iovirt.stream import StreamQueue
 
 from .layouts import (
+    TicketKind,
     gate_request,
     read_answer,
+    signal_answer,
     slot_write,
     ticket,
     translation_result,
     write_answer,
 )
-from .order import count_signature
+from .order import before_signature, count_signature
 
 __all__ = ["Answers"]
 
 
 class Answers(wiring.Component):
-    """Accept every result at once, number the writes, and pass on writes in order.
+    """Accept every result at once, number the writes, and pass on each kind in order.
 
-    A write gets the count of the earlier writes of its class as its number; a read gets the same
-    count, as the number of writes it has to wait for (rule S12). The queues hold as many transfers
-    as there are slots, so a result never waits. Latency is 3 clocks, throughput 1 per clock.
+    A write gets the count of the earlier writes of its class as its number; a read or a signal gets
+    the same count, as the number of writes it has to wait for (rules S3 and S12). The queues hold
+    as many transfers as there are slots, so a result never waits.
+
+    A permission that leads into the aperture counts as none (rule S2).
+
+    Latency is 3 clocks, throughput 1 per clock. What is kept of a write is stored a clock later
+    than the rest, and before its slot leaves the queue.
 
     Parameters
     ----------
-    writes, reads : :class:`int`
-        Numbers of slots.
+    writes, reads, signals : :class:`int`
+        Numbers of slots; there may be none for signals.
     classes : :class:`int`
         Number of ordering classes.
     number_width : :class:`int`
@@ -41,31 +48,42 @@ class Answers(wiring.Component):
     -------
     i : ``In(stream.Signature(translation_result(...)))``
         Results; ``ready`` is constant 1.
-    arrive : ``Out(count_signature(...))``
+    arrive : ``Out(count_signature(...))``, before : ``Out(before_signature(...))``
         Count of the writes.
-    write_answer, read_answer : ``Out(slot_write(...))``
+    write_answer, read_answer, signal_answer : ``Out(slot_write(...))``
         What is kept of the result.
     write : ``Out(stream.Signature(range(writes)))``
         Writes in the order of their results.
-    read : ``Out(stream.Signature(gate_request(...)))``
-        Reads in the order of their results.
+    read, signal : ``Out(stream.Signature(gate_request(...)))``
+        Reads and signals in the order of their results. ``signal`` only if there are any.
+    aperture_enable : ``In(1)``, aperture_base, aperture_mask : ``In(address_width)``
+        Addresses that no device may use: those equal to the base in the bits set in the mask. Bits
+        11:0 do not count.
     """
 
-    def __init__(self, *, writes, reads, classes, number_width, address_width):
-        self.writes = writes
-        self.reads  = reads
-        self.ticket = ticket(slots=max(writes, reads), classes=classes)
-        write = write_answer(classes=classes, number_width=number_width,
-                             address_width=address_width)
-        gate  = gate_request(slots=reads, classes=classes, number_width=number_width)
+    def __init__(self, *, writes, reads, classes, number_width, address_width, signals=0):
+        self.writes  = writes
+        self.reads   = reads
+        self.signals = signals
+        self.ticket  = ticket(slots=max(writes, reads, signals), classes=classes)
+        numbers = {"classes": classes, "number_width": number_width}
+        counts  = {"classes": classes, "width": number_width}
+        write   = write_answer(address_width=address_width, **numbers)
         super().__init__({
-            "i":            In(stream.Signature(translation_result(self.ticket.size,
-                                                                   address_width))),
-            "arrive":       Out(count_signature(classes=classes, width=number_width)),
-            "write_answer": Out(slot_write(write, writes)),
-            "read_answer":  Out(slot_write(read_answer(address_width=address_width), reads)),
-            "write":        Out(stream.Signature(range(writes))),
-            "read":         Out(stream.Signature(gate)),
+            "i":               In(stream.Signature(translation_result(self.ticket.size,
+                                                                      address_width))),
+            "arrive":          Out(count_signature(**counts)),
+            "before":          Out(before_signature(**counts)),
+            "write_answer":    Out(slot_write(write, writes)),
+            "read_answer":     Out(slot_write(read_answer(address_width=address_width), reads)),
+            "write":           Out(stream.Signature(range(writes))),
+            "read":            Out(stream.Signature(gate_request(slots=reads, **numbers))),
+            "aperture_enable": In(1),
+            "aperture_base":   In(address_width),
+            "aperture_mask":   In(address_width),
+            **({"signal_answer": Out(slot_write(signal_answer(), signals)),
+                "signal": Out(stream.Signature(gate_request(slots=signals, **numbers)))}
+               if signals else {}),
         })
 
     def elaborate(self, platform):
@@ -78,38 +96,66 @@ class Answers(wiring.Component):
         valid  = Signal()
         result = Signal.like(self.i.payload)
         id     = Signal(self.ticket)
-        go     = Signal()
         m.d.sync += [valid.eq(self.i.valid), result.eq(self.i.payload)]
-        m.d.comb += [self.i.ready.eq(1), id.eq(result.id), go.eq(result.ok & ~id.nothing)]
+        m.d.comb += [self.i.ready.eq(1), id.eq(result.id)]
 
-        # Counting and asking for the number is one act, so no write comes between.
+        peer, is_write = Signal(), Signal()
+        difference = (result.ppn ^ self.aperture_base[12:]) & self.aperture_mask[12:]
         m.d.comb += [
-            self.arrive.en.eq(valid & ~id.read & go),
-            self.arrive.order.eq(id.order),
-        ]
-
-        kept = self.write_answer.data
-        m.d.comb += [
-            self.write_answer.en.eq(valid & ~id.read),
-            self.write_answer.slot.eq(id.slot),
-            kept.go.eq(go),
-            kept.ppn.eq(result.ppn),
-            kept.epoch.eq(result.epoch),
-            kept.order.eq(id.order),
-            kept.number.eq(self.arrive.number),
-            writes.i.valid.eq(valid & ~id.read),
+            peer.eq(result.ok & self.aperture_enable & (difference == 0)),
+            is_write.eq((id.kind == TicketKind.WRITE) | (id.kind == TicketKind.NOTHING)),
+            self.before.order.eq(id.order),
+            writes.i.valid.eq(valid & is_write),
             writes.i.payload.eq(id.slot),
         ]
+        self._elaborate_write(m, valid & is_write, result, id, peer)
 
         kept = self.read_answer.data
         m.d.comb += [
-            self.read_answer.en.eq(valid & id.read),
+            self.read_answer.en.eq(valid & (id.kind == TicketKind.READ)),
             self.read_answer.slot.eq(id.slot),
-            *(kept[field].eq(result[field]) for field in ("ok", "ca", "ppn", "epoch")),
-            reads.i.valid.eq(valid & id.read),
+            kept.ok.eq(result.ok & ~peer),
+            kept.ca.eq(result.ca & ~result.ok),
+            kept.peer.eq(peer),
+            kept.ppn.eq(result.ppn),
+            kept.epoch.eq(result.epoch),
+            reads.i.valid.eq(self.read_answer.en),
             reads.i.payload.slot.eq(id.slot),
             reads.i.payload.order.eq(id.order),
-            reads.i.payload.number.eq(self.arrive.number),
-            reads.i.payload.denied.eq(~result.ok),
+            reads.i.payload.number.eq(self.before.number),
+            reads.i.payload.denied.eq(~kept.ok),
         ]
+        if self.signals:
+            m.submodules.signals = signals = StreamQueue(self.signal.payload.shape(),
+                                                         depth=self.signals)
+            wiring.connect(m, signals.o, wiring.flipped(self.signal))
+            m.d.comb += [
+                self.signal_answer.en.eq(valid & (id.kind == TicketKind.SIGNAL)),
+                self.signal_answer.slot.eq(id.slot),
+                self.signal_answer.data.epoch.eq(result.epoch),
+                signals.i.valid.eq(self.signal_answer.en),
+                signals.i.payload.slot.eq(id.slot),
+                signals.i.payload.order.eq(id.order),
+                signals.i.payload.number.eq(self.before.number),
+            ]
         return m
+
+    def _elaborate_write(self, m, valid, result, id, peer):
+        # A clock later, because what is counted depends on the comparison with the aperture.
+        # Counting and asking for the number is one act, so no write comes between.
+        kept, goes = self.write_answer.data, Signal()
+        m.d.sync += [
+            self.write_answer.en.eq(valid),
+            self.write_answer.slot.eq(id.slot),
+            goes.eq(valid & result.ok & (id.kind == TicketKind.WRITE)),
+            kept.peer.eq(peer),
+            kept.ppn.eq(result.ppn),
+            kept.epoch.eq(result.epoch),
+            kept.order.eq(id.order),
+        ]
+        m.d.comb += [
+            self.arrive.en.eq(goes & ~kept.peer),
+            self.arrive.order.eq(kept.order),
+            kept.go.eq(self.arrive.en),
+            kept.number.eq(self.arrive.number),
+        ]

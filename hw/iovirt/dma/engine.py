@@ -1,117 +1,63 @@
 """The DMA data path as a whole."""
 
-from dataclasses import dataclass
-
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from iovirt.axi import Axi4Signature
 from iovirt.config import DmaConfig, PcieConfig
 from iovirt.pcie.layouts import (
     CompletionRequest,
     ErrorRecord,
+    PostedSignal,
     read_request,
     tlp_beat,
     write_beat,
 )
 from iovirt.stream import StreamArbiter
 
-from .align import DWORD
 from .answers import Answers
 from .axi_port import AxiPort
 from .layouts import (
-    number_width,
+    finish_signature,
     retire_signature,
-    ticket,
     translation_request,
     translation_result,
 )
 from .order import WriteOrder
 from .read_path import ReadPath
+from .shape import DmaShape
+from .signal_path import SignalPath
 from .write_path import WritePath
 
-__all__ = ["DmaEngine", "DmaShape"]
-
-#: Writes on AXI per class, for each payload slot: a slot is free again once its data has gone out.
-OUTSTANDING_PER_SLOT = 4
-
-
-@dataclass(frozen=True)
-class DmaShape:
-    """Sizes of the data path, from the configuration."""
-
-    data_width: int
-    address_width: int
-    max_payload_bytes: int
-    writes: int
-    reads: int
-    pieces: int
-    classes: int
-
-    @property
-    def lanes(self):
-        """Dwords in a beat."""
-        return self.data_width // DWORD
-
-    @property
-    def rows(self):
-        """Beats of the largest payload."""
-        return self.max_payload_bytes * 8 // self.data_width
-
-    @property
-    def largest_payload(self):
-        """Encoding of the largest payload: 0 is 128 bytes."""
-        return exact_log2(self.max_payload_bytes // 128)
-
-    @property
-    def tickets(self):
-        """Slots that a ticket can name."""
-        return max(self.writes, self.reads)
-
-    @property
-    def ticket_width(self):
-        """Width of the `id` of translations."""
-        return ticket(slots=self.tickets, classes=self.classes).size
-
-    @property
-    def outstanding(self):
-        """Writes without response per class."""
-        return OUTSTANDING_PER_SLOT * self.writes
-
-    @property
-    def number_width(self):
-        """Width of sequence numbers of writes."""
-        return number_width(writes=self.writes, outstanding=self.outstanding, reads=self.reads)
-
-    @property
-    def bus_id_width(self):
-        """Width of AXI IDs: the class of a write, the buffer of a read."""
-        return max(exact_log2(self.classes), exact_log2(self.pieces))
-
+__all__ = ["DmaEngine"]
 
 class DmaEngine(wiring.Component):
-    """Carry memory TLPs of devices to AXI4 and back (rules S1, S5, S11, S12).
+    """Carry memory TLPs of devices to AXI4 and back (rules S1, S2, S3, S5, S11, S12).
 
     ```
     write -> WritePath --request--> arbiter --> request       result --> Answers --> WritePath
-    read  -> ReadPath  --request-->                              |          '-----> ReadPath
-              '--> completion, deny                          WriteOrder (numbers, responses)
+    read  -> ReadPath  --request-->                              |          +-----> ReadPath
+              '--> completion, deny                          WriteOrder     '-----> SignalPath
+                                                       (numbers, responses)            '-> signal
     ```
 
     * Nothing reaches memory without a result that permits it. Each result is retired exactly once:
       ``retire[0]`` for writes, when their response has come or they are dropped; ``retire[1]`` for
-      reads, when their data has been fetched or they are refused.
+      reads, when their data has been fetched or they are refused; ``retire[2]`` for signals.
     * ``result`` is always ready: whatever a result needs was reserved before its request.
     * Writes of one class (a hash of the ordering source) have one AXI ID and stay in order. A read
       is issued after the responses of the earlier writes of its class.
+    * A signal keeps its place among the writes, and is offered after the responses of the earlier
+      writes of its class, in the order of its class. It waits for no read and no other class.
+    * What leads into the aperture is denied: a write is dropped, a read answered with UR.
     * Reads never hold up writes. Reads are taken once the tables are cleared, 32 clocks per read
       slot after a reset; the memory must be reset, or idle, with the block.
 
     1 beat per clock in each direction. Idle, it offers a request 3 clocks after the last beat of a
     write and 1 after a read; starts on AXI 6 clocks after the result of a write and 11 after that
-    of a read; and offers the completion 13 clocks after its last beat of data.
+    of a read; offers the completion 13 clocks after its last beat of data; and a signal 9 clocks
+    after its result.
 
     Parameters
     ----------
@@ -123,23 +69,31 @@ class DmaEngine(wiring.Component):
         Its ``max_payload_bytes`` is the size of buffers.
     dma : :class:`DmaConfig`
         Sizes and rules.
+    signals : :class:`int`
+        Number of slots for signals, at least 4; 0: there are none, all that comes are writes.
 
     Attributes ``id_width`` and ``bus_id_width`` are the widths of the `id` of translations and of
-    the IDs on ``bus``.
+    the IDs on ``bus``; ``posted`` is the greatest number of posted requests that the receiver has
+    let in and that have not finished; ``capacity`` that of results that have not retired.
 
     Members
     -------
     write : ``In(stream.Signature(write_beat(data_width)))``
-        Posted writes. Of those that `posted` of a read counts, at most 2 may be queued behind what
-        is offered here when the read is offered.
+        Posted writes and signals. Of those that `posted` of a read counts, at most 2 may be queued
+        behind what is offered here when the read is offered.
     read : ``In(stream.Signature(read_request()))``
         Reads.
     request : ``Out(stream.Signature(translation_request(id_width)))``
         Accesses to be translated.
     result : ``In(stream.Signature(translation_result(id_width, address_width)))``
         Answers, in order for each ordering source.
-    retire : ``Out(retire_signature()).array(2)``
+    retire : ``Out(retire_signature()).array(2)``, 3 with signals
         Transactions that are done with memory.
+    finish : ``Out(finish_signature()).array(2)``, 3 with signals
+        Posted requests that are done: writes with a result, writes that were dropped before they
+        had one, signals that were taken.
+    signal : ``Out(stream.Signature(PostedSignal))``
+        Signals. Only if there are any. While it stops and all slots are used, writes stop.
     completion : ``Out(stream.Signature(tlp_beat(data_width)))``
         Completions with data, and those that tell of a failed memory read (CA, no strobe).
     deny : ``Out(stream.Signature(CompletionRequest))``
@@ -152,6 +106,8 @@ class DmaEngine(wiring.Component):
         Largest payload of a completion, ``128 << max_payload`` bytes.
     completer_id : ``In(16)``
         Completer ID.
+    aperture_enable : ``In(1)``, aperture_base, aperture_mask : ``In(address_width)``
+        Physical addresses that devices may not use: see :class:`Answers`.
     ready : ``Out(1)``
         The tables have been cleared after reset.
     writes_used, reads_used, pieces_used : ``Out(...)``
@@ -165,7 +121,7 @@ class DmaEngine(wiring.Component):
         If a width is out of range.
     """
 
-    def __init__(self, *, data_width, address_width, pcie, dma):
+    def __init__(self, *, data_width, address_width, pcie, dma, signals=0):
         if data_width not in (64, 128, 256, 512):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if not isinstance(address_width, int) or not 32 <= address_width <= 64:
@@ -177,20 +133,27 @@ class DmaEngine(wiring.Component):
         if pcie.max_payload_bytes > 16 * data_width:
             raise ValueError(f"Maximum payload must be at most {16 * data_width} bytes with "
                              f"{data_width} bit, not {pcie.max_payload_bytes}")
+        if not isinstance(signals, int) or signals < 0 or 0 < signals < 4:
+            raise ValueError(f"Number of signals must be 0 or at least 4, not {signals!r}")
         self.dma = dma
         self.shape = s = DmaShape(
             data_width=data_width, address_width=address_width,
             max_payload_bytes=pcie.max_payload_bytes, writes=dma.writes, reads=dma.reads,
-            pieces=dma.read_pieces, classes=1 if dma.order_scope == "link" else dma.write_ids)
+            pieces=dma.read_pieces, classes=1 if dma.order_scope == "link" else dma.write_ids,
+            signals=signals)
         self.id_width     = s.ticket_width
         self.bus_id_width = s.bus_id_width
+        self.posted       = s.posted
+        self.capacity     = s.writes + s.reads + s.signals + s.classes * s.outstanding
+        ends = 3 if signals else 2
         super().__init__({
             "write":        In(stream.Signature(write_beat(data_width))),
             "read":         In(stream.Signature(read_request())),
             "request":      Out(stream.Signature(translation_request(self.id_width))),
             "result":       In(stream.Signature(translation_result(self.id_width,
                                                                    address_width))),
-            "retire":       Out(retire_signature()).array(2),
+            "retire":       Out(retire_signature()).array(ends),
+            "finish":       Out(finish_signature()).array(ends),
             "completion":   Out(stream.Signature(tlp_beat(data_width))),
             "deny":         Out(stream.Signature(CompletionRequest)),
             "error":        Out(stream.Signature(ErrorRecord)),
@@ -198,10 +161,15 @@ class DmaEngine(wiring.Component):
                                               id_width=s.bus_id_width)),
             "max_payload":  In(3),
             "completer_id": In(16),
+            "aperture_enable": In(1),
+            "aperture_base": In(address_width),
+            "aperture_mask": In(address_width),
             "ready":        Out(1),
             "writes_used":  Out(range(s.writes + 1)),
             "reads_used":   Out(range(s.reads + 1)),
             "pieces_used":  Out(range(s.pieces + 1)),
+            **({"signal":       Out(stream.Signature(PostedSignal)),
+                "signals_used": Out(range(signals + 1))} if signals else {}),
         })
 
     def elaborate(self, platform):
@@ -210,12 +178,13 @@ class DmaEngine(wiring.Component):
         m.submodules.writes = writes = WritePath(shape=s, fabric_ordered=dma.fabric_ordered,
                                                  link_order=link)
         m.submodules.reads = reads = ReadPath(shape=s, link_order=link)
-        m.submodules.order = order = WriteOrder(classes=s.classes, width=s.number_width)
+        m.submodules.order = order = WriteOrder(classes=s.classes, width=s.number_width,
+                                                asks=3 if s.signals else 2)
         m.submodules.answers = answers = Answers(
             writes=s.writes, reads=s.reads, classes=s.classes, number_width=s.number_width,
-            address_width=s.address_width)
+            address_width=s.address_width, signals=s.signals)
         m.submodules.requests = requests = StreamArbiter(self.request.payload.shape(), ports=2)
-        m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=3)
+        m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=5)
         m.submodules.port = port = AxiPort(
             data_width=s.data_width, address_width=s.address_width, id_width=s.bus_id_width,
             cache=dma.cache, prot=dma.prot, qos=dma.qos)
@@ -227,6 +196,7 @@ class DmaEngine(wiring.Component):
         wiring.connect(m, requests.o, wiring.flipped(self.request))
         wiring.connect(m, wiring.flipped(self.result), answers.i)
         wiring.connect(m, answers.arrive, order.arrive)
+        wiring.connect(m, answers.before, order.before)
         wiring.connect(m, answers.write_answer, writes.answer)
         wiring.connect(m, answers.read_answer, reads.answer)
         wiring.connect(m, answers.write, writes.go)
@@ -238,14 +208,20 @@ class DmaEngine(wiring.Component):
         wiring.connect(m, reads.retire, wiring.flipped(self.retire[1]))
         wiring.connect(m, reads.completion, wiring.flipped(self.completion))
         wiring.connect(m, reads.deny, wiring.flipped(self.deny))
-        for source, sink in zip((*writes.errors, reads.error), errors.i, strict=True):
+        for n, source in enumerate(writes.finish):
+            wiring.connect(m, source, wiring.flipped(self.finish[n]))
+        for source, sink in zip((*writes.errors, *reads.errors), errors.i, strict=True):
             wiring.connect(m, source, sink)
         wiring.connect(m, errors.o, wiring.flipped(self.error))
         for source, sink in ((writes.aw, port.aw), (writes.w, port.w), (port.b, writes.b),
                              (reads.ar, port.ar), (port.r, reads.r)):
             wiring.connect(m, source, sink)
         wiring.connect(m, port.bus, wiring.flipped(self.bus))
+        if s.signals:
+            self._connect_signals(m, writes, answers, order)
         m.d.comb += [
+            *(getattr(answers, name).eq(getattr(self, name))
+              for name in ("aperture_enable", "aperture_base", "aperture_mask")),
             reads.forwarded.eq(writes.forwarded),
             reads.pending.eq(writes.pending),
             reads.max_payload.eq(self.max_payload),
@@ -256,3 +232,17 @@ class DmaEngine(wiring.Component):
             self.pieces_used.eq(reads.pieces_used),
         ]
         return m
+
+    def _connect_signals(self, m, writes, answers, order):
+        s = self.shape
+        m.submodules.signals = signals = SignalPath(slots=s.signals, classes=s.classes,
+                                                    number_width=s.number_width)
+        wiring.connect(m, signals.slot, writes.signal_slot)
+        wiring.connect(m, writes.signal_entry, signals.entry)
+        wiring.connect(m, answers.signal_answer, signals.answer)
+        wiring.connect(m, answers.signal, signals.go)
+        wiring.connect(m, signals.ask, order.ask[2])
+        wiring.connect(m, signals.signal, wiring.flipped(self.signal))
+        wiring.connect(m, signals.retire, wiring.flipped(self.retire[2]))
+        wiring.connect(m, signals.finish, wiring.flipped(self.finish[2]))
+        m.d.comb += self.signals_used.eq(signals.used)

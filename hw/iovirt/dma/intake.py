@@ -5,12 +5,20 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from iovirt.pcie.layouts import ErrorCause, ErrorRecord, write_beat
+from iovirt.pcie.layouts import ErrorCause, ErrorRecord, SignalKind, write_beat
 from iovirt.stream import StreamQueue
 
 from .align import DWORD, lanes_below, rotate_lanes
 from .lanes import lane_write
-from .layouts import slot_write, ticket, translation_request, write_entry
+from .layouts import (
+    TicketKind,
+    finish_signature,
+    signal_entry,
+    slot_write,
+    ticket,
+    translation_request,
+    write_entry,
+)
 from .requests import fill_request
 
 __all__ = ["WriteIntake"]
@@ -31,6 +39,8 @@ class WriteIntake(wiring.Component):
     Aborted writes vanish. Poisoned ones are dropped and recorded, because AXI4 cannot carry poison;
     they are not translated. Both keep their place in the order in which writes are forwarded.
 
+    A signal keeps its place as well, and takes a slot for signals instead of one for writes.
+
     Takes 1 beat per clock while slots are free and the remap engine keeps up. The request is
     offered 3 clocks after the last beat; the last row is in memory by then.
 
@@ -48,21 +58,29 @@ class WriteIntake(wiring.Component):
         Number of ordering classes.
     link_order : :class:`bool`
         All writes are of one ordering source.
+    signals : :class:`int`
+        Number of slots for signals. 0: what comes are writes, whatever ``signal`` says.
 
     Members
     -------
     i : ``In(stream.Signature(write_beat(data_width)))``
-        Posted writes.
+        Posted writes, and signals, of one beat each.
     slot : ``In(stream.Signature(range(slots)))``
         Free slots; one is taken with the last beat of a good write.
     payload : ``Out(lane_write(...))``
         Payload to memory.
     entry : ``Out(slot_write(...))``
         What else is kept.
+    signal_slot : ``In(stream.Signature(range(signals)))``
+        Free slots for signals; one is taken with a good one. Only if there are any.
+    signal_entry : ``Out(slot_write(signal_entry(), signals))``
+        What is kept of a signal. Only if there are any.
     request : ``Out(stream.Signature(translation_request(...)))``
         One for each good write, in order.
     error : ``Out(stream.Signature(ErrorRecord))``
         One for each poisoned write.
+    finish : ``Out(finish_signature())``
+        One pulse for each write that is dropped here.
     forwarded : ``Out(8)``
         Count of the writes that were forwarded or dropped, modulo.
     pending : ``Out(8)``
@@ -70,13 +88,15 @@ class WriteIntake(wiring.Component):
         ``HIDDEN_WRITES`` in front of ``i`` included; 0 when it is quiet.
     """
 
-    def __init__(self, *, data_width, rows, slots, tickets, classes, link_order):
+    def __init__(self, *, data_width, rows, slots, tickets, classes, link_order,
+                 signals=0):
         self.data_width = data_width
         self.lanes      = data_width // DWORD
         self.rows       = rows
         self.slots      = slots
         self.classes    = classes
         self.link_order = link_order
+        self.signals    = signals
         self.ticket     = ticket(slots=tickets, classes=classes)
         self.request_shape = translation_request(self.ticket.size)
         super().__init__({
@@ -86,25 +106,36 @@ class WriteIntake(wiring.Component):
             "entry":     Out(slot_write(write_entry(), slots)),
             "request":   Out(stream.Signature(self.request_shape)),
             "error":     Out(stream.Signature(ErrorRecord)),
+            "finish":    Out(finish_signature()),
             "forwarded": Out(8),
             "pending":   Out(8),
+            **({"signal_slot":  In(stream.Signature(range(signals))),
+                "signal_entry": Out(slot_write(signal_entry(), signals))} if signals else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = StreamQueue(
-            data.StructLayout({"drop": 1, "poison": 1, "request": self.request_shape}),
-            depth=QUEUE_DEPTH)
+            data.StructLayout({"drop": 1, "poison": 1, "turn": 1,
+                               "request": self.request_shape}), depth=QUEUE_DEPTH)
 
         # Nothing stops a write between its first beat and the queue, so both ends are reserved.
         beat, head = self.i.payload, Signal()
-        good = Signal()
+        good, free = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~beat.first | (self.slot.valid & (queue.level < QUEUE_DEPTH // 2))),
+            free.eq(self.slot.valid),
+            self.i.ready.eq(~beat.first | (free & (queue.level < QUEUE_DEPTH // 2))),
             head.eq(self.i.valid & self.i.ready),
             good.eq(~beat.abort & ~beat.header.ep),
             self.slot.ready.eq(head & beat.last & good),
         ]
+        if self.signals:
+            signal = beat.header.signal != SignalKind.NONE
+            m.d.comb += [
+                free.eq(Mux(signal, self.signal_slot.valid, self.slot.valid)),
+                self.slot.ready.eq(head & beat.last & good & ~signal),
+                self.signal_slot.ready.eq(head & good & signal),
+            ]
         self._elaborate_payload(m, head, beat)
         self._elaborate_request(m, queue, head, beat)
         self._elaborate_forward(m, queue)
@@ -154,22 +185,50 @@ class WriteIntake(wiring.Component):
             slot.eq(self.slot.payload),
             header.eq(beat.header),
         ]
-        id = Signal(self.ticket)
-        entry = self.entry.data
+        id, request = Signal(self.ticket), queue.i.payload.request
+        entry, good = self.entry.data, Signal()
         m.d.comb += [
-            self.entry.en.eq(done & ~abort & ~header.ep),
+            good.eq(done & ~abort & ~header.ep),
+            self.entry.en.eq(good),
             self.entry.slot.eq(slot),
             *(entry[field].eq(header[field])
-              for field in ("rid", "segment", "address", "length_dw", "first_be", "last_be")),
+              for field in ("rid", "segment", "address", "length_dw", "first_be", "last_be",
+                            "turn")),
             entry.relaxed.eq(header.attr[1]),
             id.slot.eq(slot),
-            id.nothing.eq((header.length_dw == 1) & (header.first_be == 0)),
             queue.i.valid.eq(done),
             queue.i.payload.drop.eq(abort),
             queue.i.payload.poison.eq(header.ep & ~abort),
-            *fill_request(queue.i.payload.request, header, id, write=True, classes=self.classes,
+            queue.i.payload.turn.eq(header.turn),
+            *fill_request(request, header, id, write=True, classes=self.classes,
                           link_order=self.link_order),
         ]
+        with m.If((header.length_dw == 1) & (header.first_be == 0)):
+            m.d.comb += id.kind.eq(TicketKind.NOTHING)
+        if self.signals:
+            self._elaborate_signal(m, beat, header, good, id, request)
+
+    def _elaborate_signal(self, m, beat, header, good, id, request):
+        slot, words = Signal.like(self.signal_slot.payload), Signal(DWORD)
+        m.d.sync += [slot.eq(self.signal_slot.payload), words.eq(beat.data)]
+        entry = self.signal_entry.data
+        m.d.comb += [
+            self.signal_entry.slot.eq(slot),
+            *(entry.signal[field].eq(header[field]) for field in ("rid", "segment")),
+            entry.signal.kind.eq(header.signal),
+            entry.signal.data.eq(words),
+            entry.turn.eq(header.turn),
+        ]
+        with m.If(header.signal == SignalKind.MSI):
+            m.d.comb += entry.signal.offset.eq(header.address)
+        with m.If(header.signal != SignalKind.NONE):
+            m.d.comb += [
+                self.entry.en.eq(0),
+                self.signal_entry.en.eq(good),
+                id.slot.eq(slot),
+                id.kind.eq(TicketKind.SIGNAL),
+                request.bypass.eq(1),
+            ]
 
     def _elaborate_forward(self, m, queue):
         # The queue keeps dropped writes too, so `forwarded` counts in the order of arrival.
@@ -188,4 +247,5 @@ class WriteIntake(wiring.Component):
                              | (queue.o.payload.poison & self.error.ready)),
         ]
         with m.If(queue.o.valid & queue.o.ready):
+            m.d.comb += [self.finish.valid.eq(~goes), self.finish.turn.eq(queue.o.payload.turn)]
             m.d.sync += self.forwarded.eq(self.forwarded + 1)

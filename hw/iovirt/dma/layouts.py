@@ -1,11 +1,15 @@
 """Payloads of the streams of the DMA data path, and what its tables hold."""
 
-from amaranth.lib import data, wiring
+from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import bits_for, exact_log2
 
+from iovirt.pcie.layouts import PostedSignal
+
 __all__ = [
     "NUMBER_MARGIN",
+    "TicketKind",
+    "finish_signature",
     "gate_request",
     "number_width",
     "piece_place",
@@ -14,17 +18,20 @@ __all__ = [
     "read_answer",
     "read_entry",
     "retire_signature",
+    "signal_answer",
+    "signal_entry",
     "slot_write",
     "ticket",
     "translation_request",
     "translation_result",
     "write_answer",
+    "write_end",
     "write_entry",
     "write_job",
     "write_open",
 ]
 
-#: Clocks within which a waiting read is looked at again, beyond two for each read slot.
+#: Clocks within which what waits in a gate is looked at again, beyond two for each of its slots.
 NUMBER_MARGIN = 64
 
 
@@ -40,6 +47,7 @@ def translation_request(id_width):
         "at":        2,
         "iova":      64,
         "source":    24,        # ordering source; results of one source come in order
+        "bypass":    1,         # wants its place in that order, and no translation: ok
         "id":        id_width,  # a `ticket`, returned with the result
     })
 
@@ -60,19 +68,35 @@ def retire_signature():
     return wiring.Signature({"valid": Out(1), "epoch": Out(1)})
 
 
+def finish_signature():
+    """Pulse ``valid``: one posted request of ``turn`` is done, observable or dropped."""
+    return wiring.Signature({"valid": Out(1), "turn": Out(1)})
+
+
+class TicketKind(enum.Enum, shape=2):
+    """What wants a translation. Bit 1: it does not count as a write."""
+
+    WRITE   = 0
+    NOTHING = 1  # a write of no byte
+    READ    = 2
+    SIGNAL  = 3
+
+
 def ticket(*, slots, classes):
     """What the `id` of a translation means here."""
     return data.StructLayout({
-        "slot":    range(slots),         # of the write or of the read
-        "order":   exact_log2(classes),  # ordering class, the AXI ID of writes
-        "nothing": 1,                    # a write of no byte
-        "read":    1,
+        "slot":  range(slots),         # of the write, the read or the signal
+        "order": exact_log2(classes),  # ordering class, the AXI ID of writes
+        "kind":  TicketKind,
     })
 
 
-def number_width(*, writes, outstanding, reads):
-    """Width of sequence numbers of writes, wide enough that before and after stay distinct."""
-    return bits_for(max(writes + outstanding, 2 * reads + NUMBER_MARGIN)) + 1
+def number_width(*, writes, outstanding, waiting):
+    """Width of sequence numbers of writes, wide enough that before and after stay distinct.
+
+    ``waiting`` is the number of slots of the larger gate.
+    """
+    return bits_for(max(writes + outstanding, 2 * waiting + NUMBER_MARGIN)) + 1
 
 
 def slot_write(shape, slots):
@@ -90,6 +114,7 @@ def write_entry():
         "first_be":  4,
         "last_be":   4,
         "relaxed":   1,   # RO: may pass earlier writes
+        "turn":      1,
     })
 
 
@@ -97,6 +122,7 @@ def write_answer(*, classes, number_width, address_width):
     """What is kept of a write from its translation on."""
     return data.StructLayout({
         "go":     1,                    # permitted, and there is something to write
+        "peer":   1,                    # not permitted because of the aperture
         "ppn":    address_width - 12,
         "epoch":  1,
         "order":  exact_log2(classes),
@@ -119,7 +145,22 @@ def write_job(*, slots, lanes, rows):
 
 def write_open():
     """What is kept of a write until its response."""
-    return data.StructLayout({"epoch": 1, "rid": 16, "segment": 8, "address": 64})
+    return data.StructLayout({"epoch": 1, "turn": 1, "rid": 16, "segment": 8, "address": 64})
+
+
+def write_end():
+    """A write that does not go out."""
+    return data.StructLayout({"epoch": 1, "turn": 1})
+
+
+def signal_entry():
+    """What is kept of a signal from its arrival on."""
+    return data.StructLayout({"signal": PostedSignal, "turn": 1})
+
+
+def signal_answer():
+    """What is kept of a signal from its translation on."""
+    return data.StructLayout({"epoch": 1})
 
 
 def read_entry():
@@ -139,16 +180,22 @@ def read_entry():
 
 def read_answer(*, address_width):
     """What is kept of a read from its translation on."""
-    return data.StructLayout({"ok": 1, "ca": 1, "ppn": address_width - 12, "epoch": 1})
+    return data.StructLayout({
+        "ok":    1,
+        "ca":    1,
+        "peer":  1,                   # not ok because of the aperture
+        "ppn":   address_width - 12,
+        "epoch": 1,
+    })
 
 
 def gate_request(*, slots, classes, number_width):
-    """A translated read that may have to wait for earlier writes of its class."""
+    """What is translated and may have to wait for earlier writes of its class."""
     return data.StructLayout({
         "slot":   range(slots),
         "order":  exact_log2(classes),
         "number": number_width,         # writes of its class before it, modulo
-        "denied": 1,                    # touches no memory, so waits for nothing
+        "denied": 1,                    # waits for no write, such as a read that was denied
     })
 
 

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-__all__ = ["WriteOrder", "ask_signature", "count_signature", "order_class"]
+__all__ = ["WriteOrder", "ask_signature", "before_signature", "count_signature", "order_class"]
 
 
 def order_class(source, *, classes):
@@ -26,6 +26,11 @@ def count_signature(*, classes, width):
         "order":  Out(exact_log2(classes)),
         "number": In(width),
     })
+
+
+def before_signature(*, classes, width):
+    """How many writes of class ``order`` have arrived."""
+    return wiring.Signature({"order": Out(exact_log2(classes)), "number": In(width)})
 
 
 def ask_signature(*, classes, width):
@@ -47,7 +52,8 @@ class WriteOrder(wiring.Component):
     All writes of a class carry one AXI ID, so responses come in the order of the numbers. Only
     writes that really go to memory are counted: a denied one is done at once.
 
-    Answers are combinational and see the counts of the previous clock.
+    Answers are combinational. Those of ``ask`` and ``arrive`` see the counts of the previous clock;
+    that of ``before`` sees what arrives in this clock as well.
 
     Parameters
     ----------
@@ -55,15 +61,19 @@ class WriteOrder(wiring.Component):
         Number of classes, a power of two.
     width : :class:`int`
         Width of the numbers, at least 2. Twice the largest distance must fit.
+    asks : :class:`int`
+        Number of those who ask.
 
     Members
     -------
     arrive : ``In(count_signature(...))``
         A write will go to memory. ``number`` is meaningful without ``en`` too.
+    before : ``In(wiring.Signature({"order": Out(...), "number": In(width)}))``
+        Writes of class ``order`` that have arrived.
     respond : ``In(count_signature(...))``
         The response to the oldest write of the class has come.
-    ask : ``In(ask_signature(...)).array(2)``
-        Questions, of the write side and of the read side.
+    ask : ``In(ask_signature(...)).array(asks)``
+        Questions, of the write side, of the read side and of signals.
 
     Raises
     ------
@@ -71,7 +81,7 @@ class WriteOrder(wiring.Component):
         If a parameter is not such a number.
     """
 
-    def __init__(self, *, classes, width):
+    def __init__(self, *, classes, width, asks=2):
         if not isinstance(classes, int) or classes < 1 or classes & (classes - 1):
             raise ValueError(f"Number of classes must be a power of two, not {classes!r}")
         if not isinstance(width, int) or width < 2:
@@ -81,7 +91,8 @@ class WriteOrder(wiring.Component):
         super().__init__({
             "arrive":  In(count_signature(classes=classes, width=width)),
             "respond": In(count_signature(classes=classes, width=width)),
-            "ask":     In(ask_signature(classes=classes, width=width)).array(2),
+            "before":  In(before_signature(classes=classes, width=width)),
+            "ask":     In(ask_signature(classes=classes, width=width)).array(asks),
         })
 
     def elaborate(self, platform):
@@ -97,6 +108,8 @@ class WriteOrder(wiring.Component):
             for n, count in enumerate(counts):
                 with m.If(port.en & (port.order == n)):
                     m.d.sync += count.eq(count + 1)
+        now = self.arrive.en & (self.arrive.order == self.before.order)
+        m.d.comb += self.before.number.eq(select(arrived, self.before.order) + now)
         for port in self.ask:
             m.d.comb += port.distance.eq(port.number - select(done, port.order))
         return m

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from iovirt.pcie.layouts import read_request
 from iovirt.stream import StreamQueue
 
-from .layouts import read_entry, slot_write, ticket, translation_request
+from .layouts import TicketKind, read_entry, slot_write, ticket, translation_request
 from .requests import fill_request
 
 __all__ = ["ReadIntake"]
@@ -101,6 +101,7 @@ class ReadIntake(wiring.Component):
             *(entry[field].eq(header[field])
               for field in ("rid", "segment", "tag", "tc", "attr", "address", "length_dw")),
             id.slot.eq(self.slot.payload),
+            id.kind.eq(TicketKind.READ),
             queue.i.valid.eq(taken),
             *fill_request(queue.i.payload, header, id, write=False, classes=self.classes,
                           link_order=self.link_order),

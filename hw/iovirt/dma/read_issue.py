@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from iovirt.pcie.layouts import CompletionRequest, CompletionStatus
+from iovirt.pcie.layouts import CompletionRequest, CompletionStatus, ErrorCause, ErrorRecord
 from iovirt.stream import StreamQueue
 
 from .cutter import read_cut
@@ -21,7 +21,8 @@ def read_end(*, slots):
 
 
 class ReadIssue(wiring.Component):
-    """Give each piece a completion buffer and read it with one AXI burst; refuse denied reads.
+    """Give each piece a completion buffer and read it with one AXI burst; refuse denied reads, and
+    record those that lead into the aperture.
 
     The AXI ID is the buffer, so pieces come back in any order. Nothing is read without a buffer
     (rule S5); and because pieces of one read only are issued at a time, in address order, the
@@ -52,6 +53,8 @@ class ReadIssue(wiring.Component):
         Completions of denied reads.
     denied : ``Out(stream.Signature(read_end(...)))``
         Denied reads are done.
+    error : ``Out(stream.Signature(ErrorRecord))``
+        One for each read of the aperture.
     """
 
     def __init__(self, *, lanes, slots, pieces, address_width, id_width):
@@ -65,12 +68,13 @@ class ReadIssue(wiring.Component):
             "record":  Out(slot_write(piece_record(lanes=lanes), pieces)),
             "deny":    Out(stream.Signature(CompletionRequest)),
             "denied":  Out(stream.Signature(read_end(slots=slots))),
+            "error":   Out(stream.Signature(ErrorRecord)),
         })
 
     def elaborate(self, platform):
         m = Module()
         queues = {}
-        for name in ("address", "deny", "denied"):
+        for name in ("address", "deny", "denied", "error"):
             port = getattr(self, name)
             m.submodules[name] = queue = StreamQueue(port.payload.shape(), depth=2)
             wiring.connect(m, queue.o, wiring.flipped(port))
@@ -82,7 +86,7 @@ class ReadIssue(wiring.Component):
             reads.eq(self.i.valid & cut.read.answer.ok & self.piece.valid
                      & queues["address"].i.ready),
             refuses.eq(self.i.valid & ~cut.read.answer.ok & queues["deny"].i.ready
-                       & queues["denied"].i.ready),
+                       & queues["denied"].i.ready & queues["error"].i.ready),
             self.i.ready.eq(reads | refuses),
             self.piece.ready.eq(reads),
             self.place.en.eq(reads),
@@ -92,6 +96,10 @@ class ReadIssue(wiring.Component):
             queues["denied"].i.valid.eq(refuses),
             queues["denied"].i.payload.slot.eq(cut.read.slot),
             queues["denied"].i.payload.epoch.eq(cut.read.answer.epoch),
+            queues["error"].i.valid.eq(refuses & cut.read.answer.peer),
+            queues["error"].i.payload.cause.eq(ErrorCause.PEER_DENIED),
+            *(queues["error"].i.payload[name].eq(cut.read.entry[name])
+              for name in ("segment", "rid", "address")),
         ]
         self._elaborate_piece(m, cut, queues["address"].i.payload)
         self._elaborate_refusal(m, cut, queues["deny"].i.payload)

@@ -20,8 +20,8 @@ from .layouts import (
     translation_request,
 )
 from .order import ask_signature
+from .order_gate import OrderGate
 from .pool import SlotPool
-from .read_gate import ReadGate
 from .read_intake import ReadIntake
 from .read_issue import ReadIssue
 from .sequencer import ReadSequencer
@@ -34,7 +34,7 @@ __all__ = ["ReadPath"]
 class ReadPath(wiring.Component):
     """Have reads translated, let them wait for earlier writes, fetch them in pieces, complete them.
 
-    Members are those of the parts: see :class:`ReadIntake`, :class:`ReadGate`,
+    Members are those of the parts: see :class:`ReadIntake`, :class:`OrderGate`,
     :class:`ReadCutter`, :class:`ReadIssue`, :class:`ReadArrivals`, :class:`ReadSequencer` and
     :class:`Completions`.
 
@@ -67,7 +67,7 @@ class ReadPath(wiring.Component):
             "completion":   Out(stream.Signature(tlp_beat(shape.data_width))),
             "deny":         Out(stream.Signature(CompletionRequest)),
             "retire":       Out(retire_signature()),
-            "error":        Out(stream.Signature(ErrorRecord)),
+            "errors":       Out(stream.Signature(ErrorRecord)).array(2),
             "max_payload":  In(3),
             "completer_id": In(16),
             "enable":       Out(1),
@@ -85,8 +85,8 @@ class ReadPath(wiring.Component):
             read_entry(), read_answer(address_width=s.address_width), slots=s.reads)
         m.submodules.intake = intake = ReadIntake(
             slots=s.reads, tickets=s.tickets, classes=s.classes, link_order=self.link_order)
-        m.submodules.gate = gate = ReadGate(slots=s.reads, classes=s.classes,
-                                            number_width=s.number_width)
+        m.submodules.gate = gate = OrderGate(slots=s.reads, classes=s.classes,
+                                             number_width=s.number_width)
         # Two registers between the queue and what may stop the cutter: the path back is long.
         m.submodules.ready = ready = StreamQueue(range(s.reads), depth=2)
         m.submodules.cutter = cutter = ReadCutter(
@@ -125,7 +125,8 @@ class ReadPath(wiring.Component):
         wiring.connect(m, completions.payload, payload.read)
         wiring.connect(m, completions.put, pieces.put)
         wiring.connect(m, completions.o, wiring.flipped(self.completion))
-        wiring.connect(m, completions.error, wiring.flipped(self.error))
+        wiring.connect(m, completions.error, wiring.flipped(self.errors[0]))
+        wiring.connect(m, issue.error, wiring.flipped(self.errors[1]))
         m.d.comb += [
             intake.forwarded.eq(self.forwarded),
             intake.pending.eq(self.pending),

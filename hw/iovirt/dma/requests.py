@@ -12,14 +12,13 @@ def _first_byte(enables):
 
 
 def fill_request(request, header, id, *, write, classes, link_order):
-    """Return statements that fill ``request`` for the access of ``header``, and the ticket ``id``
-    but for its slot.
+    """Return statements that fill ``request`` for the access of ``header`` but for ``bypass``, and
+    the ordering class of the ticket ``id``.
     """
     device = Cat(header.rid, header.segment)
     source = C(0, 24) if link_order else device
     return [
         id.order.eq(order_class(source, classes=classes)),
-        id.read.eq(not write),
         request.device_id.eq(device),
         request.source.eq(source),
         request.pv.eq(header.pv),

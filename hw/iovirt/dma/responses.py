@@ -10,7 +10,7 @@ from iovirt.axi import Resp
 from iovirt.pcie.layouts import ErrorCause, ErrorRecord
 from iovirt.stream import StreamQueue
 
-from .layouts import retire_signature, write_open
+from .layouts import finish_signature, retire_signature, write_end, write_open
 from .order import count_signature
 from .write_issue import open_write
 
@@ -48,9 +48,9 @@ class WriteResponses(wiring.Component):
         Writes that go out.
     respond : ``Out(count_signature(...))``
         Count of the responses.
-    dropped : ``In(stream.Signature(1))``
-        Epochs of writes that do not go out.
-    retire : ``Out(retire_signature())``
+    dropped : ``In(stream.Signature(write_end()))``
+        Writes that do not go out.
+    retire : ``Out(retire_signature())``, finish : ``Out(finish_signature())``
         One pulse for each write.
     error : ``Out(stream.Signature(ErrorRecord))``
         One for each failed write.
@@ -63,8 +63,9 @@ class WriteResponses(wiring.Component):
             "i":       In(stream.Signature(write_response(id_width))),
             "open":    In(open_write(classes=classes, number_width=number_width)),
             "respond": Out(count_signature(classes=classes, width=number_width)),
-            "dropped": In(stream.Signature(1)),
+            "dropped": In(stream.Signature(write_end())),
             "retire":  Out(retire_signature()),
+            "finish":  Out(finish_signature()),
             "error":   Out(stream.Signature(ErrorRecord)),
         })
 
@@ -108,6 +109,8 @@ class WriteResponses(wiring.Component):
             errors.i.payload.address.eq(record.address),
             self.dropped.ready.eq(~found),
             self.retire.valid.eq(found | self.dropped.valid),
-            self.retire.epoch.eq(Mux(found, record.epoch, self.dropped.payload)),
+            self.retire.epoch.eq(Mux(found, record.epoch, self.dropped.payload.epoch)),
+            self.finish.valid.eq(self.retire.valid),
+            self.finish.turn.eq(Mux(found, record.turn, self.dropped.payload.turn)),
         ]
         return m

@@ -5,9 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from iovirt.pcie.layouts import ErrorCause, ErrorRecord
 from iovirt.stream import StreamQueue
 
-from .layouts import write_answer, write_entry, write_job, write_open
+from .layouts import write_answer, write_end, write_entry, write_job, write_open
 from .order import ask_signature
 from .transactions import transaction
 
@@ -30,7 +31,8 @@ def open_write(*, classes, number_width):
 
 
 class WriteIssue(wiring.Component):
-    """Turn each permitted write into one AXI burst, and drop the others.
+    """Turn each permitted write into one AXI burst, and drop the others. Those that lead into the
+    aperture are recorded.
 
     Bursts start at the row of the first byte; byte enables select what is written. A write waits
     while ``outstanding`` writes of its class have no response, and, if the fabric does not keep
@@ -65,8 +67,10 @@ class WriteIssue(wiring.Component):
         Payloads to send, in the same order, and slots to free.
     open : ``Out(open_write(...))``
         What the response needs.
-    dropped : ``Out(stream.Signature(1))``
-        Epoch of each write that does not go out.
+    dropped : ``Out(stream.Signature(write_end()))``
+        Writes that do not go out.
+    error : ``Out(stream.Signature(ErrorRecord))``
+        One for each write into the aperture.
     """
 
     def __init__(self, *, lanes, rows, slots, classes, number_width, outstanding, address_width,
@@ -83,13 +87,14 @@ class WriteIssue(wiring.Component):
                                                             id_width=id_width))),
             "job":     Out(stream.Signature(write_job(slots=slots, lanes=lanes, rows=rows))),
             "open":    Out(open_write(classes=classes, number_width=number_width)),
-            "dropped": Out(stream.Signature(1)),
+            "dropped": Out(stream.Signature(write_end())),
+            "error":   Out(stream.Signature(ErrorRecord)),
         })
 
     def elaborate(self, platform):
         m = Module()
         queues = {}
-        for name in ("address", "job", "dropped"):
+        for name in ("address", "job", "dropped", "error"):
             port = getattr(self, name)
             m.submodules[name] = queue = StreamQueue(port.payload.shape(), depth=2)
             wiring.connect(m, queue.o, wiring.flipped(port))
@@ -125,7 +130,12 @@ class WriteIssue(wiring.Component):
             queues["address"].i.valid.eq(fire & answer.go),
             queues["job"].i.valid.eq(fire),
             queues["dropped"].i.valid.eq(fire & ~answer.go),
-            queues["dropped"].i.payload.eq(answer.epoch),
+            queues["dropped"].i.payload.epoch.eq(answer.epoch),
+            queues["dropped"].i.payload.turn.eq(held.entry.turn),
+            queues["error"].i.valid.eq(fire & answer.peer),
+            queues["error"].i.payload.cause.eq(ErrorCause.PEER_DENIED),
+            *(queues["error"].i.payload[name].eq(held.entry[name])
+              for name in ("segment", "rid", "address")),
             self.open.en.eq(fire & answer.go),
         ]
         self._elaborate_burst(m, held, queues["address"].i.payload, queues["job"].i.payload)
@@ -152,7 +162,6 @@ class WriteIssue(wiring.Component):
             self.open.order.eq(answer.order),
             self.open.number.eq(answer.number),
             self.open.data.epoch.eq(answer.epoch),
-            self.open.data.rid.eq(entry.rid),
-            self.open.data.segment.eq(entry.segment),
-            self.open.data.address.eq(entry.address),
+            *(self.open.data[name].eq(entry[name])
+              for name in ("turn", "rid", "segment", "address")),
         ]

@@ -9,7 +9,9 @@ from iovirt.pcie.layouts import ErrorRecord, write_beat
 from .intake import WriteIntake
 from .lanes import LaneMemory
 from .layouts import (
+    finish_signature,
     retire_signature,
+    signal_entry,
     slot_write,
     translation_request,
     write_answer,
@@ -60,8 +62,12 @@ class WritePath(wiring.Component):
             "w":         Out(stream.Signature(data_beat(shape.data_width))),
             "b":         In(stream.Signature(write_response(shape.bus_id_width))),
             "retire":    Out(retire_signature()),
-            "errors":    Out(stream.Signature(ErrorRecord)).array(2),
+            "finish":    Out(finish_signature()).array(2),
+            "errors":    Out(stream.Signature(ErrorRecord)).array(3),
             "used":      Out(range(shape.writes + 1)),
+            **({"signal_slot":  In(stream.Signature(range(shape.signals))),
+                "signal_entry": Out(slot_write(signal_entry(), shape.signals))}
+               if shape.signals else {}),
         })
 
     def elaborate(self, platform):
@@ -75,7 +81,7 @@ class WritePath(wiring.Component):
         m.submodules.table = table = TransactionTable(write_entry(), answer, slots=s.writes)
         m.submodules.intake = intake = WriteIntake(
             data_width=s.data_width, rows=s.rows, slots=s.writes, tickets=s.tickets,
-            classes=s.classes, link_order=self.link_order)
+            classes=s.classes, link_order=self.link_order, signals=s.signals)
         m.submodules.issue = issue = WriteIssue(
             lanes=s.lanes, rows=s.rows, slots=s.writes, address_width=s.address_width,
             fabric_ordered=self.fabric_ordered, **orders)
@@ -103,6 +109,12 @@ class WritePath(wiring.Component):
         wiring.connect(m, responses.retire, wiring.flipped(self.retire))
         wiring.connect(m, intake.error, wiring.flipped(self.errors[0]))
         wiring.connect(m, responses.error, wiring.flipped(self.errors[1]))
+        wiring.connect(m, issue.error, wiring.flipped(self.errors[2]))
+        wiring.connect(m, responses.finish, wiring.flipped(self.finish[0]))
+        wiring.connect(m, intake.finish, wiring.flipped(self.finish[1]))
+        if s.signals:
+            wiring.connect(m, wiring.flipped(self.signal_slot), intake.signal_slot)
+            wiring.connect(m, intake.signal_entry, wiring.flipped(self.signal_entry))
         m.d.comb += [
             self.forwarded.eq(intake.forwarded),
             self.pending.eq(intake.pending),

@@ -4,20 +4,14 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .msi_window import MsiWindow
+from .msi_window import MsiWindow, window_inputs
 from .tlp import Fmt, MessageCode, MessageHeader, PasidPrefix, RequestHeader, Type
 
-__all__ = ["HeaderCheck", "HeaderFacts", "window_inputs"]
+__all__ = ["HeaderCheck", "HeaderFacts"]
 
 #: Messages that are interrupts, besides INTx.
 _INTERRUPTS = (MessageCode.ERR_COR, MessageCode.ERR_NONFATAL, MessageCode.ERR_FATAL,
                MessageCode.PM_PME)
-
-
-def window_inputs():
-    """Ports that place the interrupt windows: see :class:`MsiWindow`."""
-    names = ("enable_32", "base_32", "enable_64", "base_64")
-    return {f"msi_{name}": MsiWindow().signature.members[name] for name in names}
 
 
 class HeaderFacts(data.Struct):
@@ -55,8 +49,8 @@ class HeaderFacts(data.Struct):
 class HeaderCheck(wiring.Component):
     """Decode a header into facts (PCIe Base, 2.2 and 2.3.1).
 
-    Combinational, but for a register behind the bases of the interrupt windows. Facts are compares only, so that this fits one clock between registers; they are combined in the
-    next one.
+    Combinational, but for a register behind the bases of the interrupt windows. Facts are compares
+    only, so that this fits one clock between registers; they are combined in the next one.
 
     Parameters
     ----------

@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .header_check import HeaderCheck, HeaderFacts, window_inputs
+from .header_check import HeaderCheck, HeaderFacts
 from .layouts import RxTlpSignature
+from .msi_window import window_inputs
 from .tlp import PasidPrefix, RequestHeader
 
 __all__ = ["TlpIntake", "checked_beat"]

@@ -4,10 +4,16 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["MsiWindow"]
+__all__ = ["MsiWindow", "window_inputs"]
 
 #: A window is 64 KiB.
 _OFFSET = 16
+
+
+def window_inputs():
+    """Ports for the places of the windows, with the prefix that they have outside."""
+    return {"msi_enable_32": In(1), "msi_base_32": In(16),
+            "msi_enable_64": In(1), "msi_base_64": In(64 - _OFFSET)}
 
 
 class MsiWindow(wiring.Component):

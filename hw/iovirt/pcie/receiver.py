@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import PcieConfig
 from ..stream import StreamQueue
-from .header_check import window_inputs
 from .intake import TlpIntake
 from .layouts import (
     STAMP_WIDTH,
@@ -22,6 +21,7 @@ from .layouts import (
     read_request,
     write_beat,
 )
+from .msi_window import window_inputs
 from .tlp import MessageHeader
 
 __all__ = ["Receiver"]
@@ -45,7 +45,7 @@ class Receiver(wiring.Component):
       interrupt window, and INTx, ERR_COR, ERR_NONFATAL, ERR_FATAL and PM_PME messages, of one beat
       each. Any other access to a window is denied: recorded, and answered with UR or dropped.
     * A posted request takes ``turn`` and a completion ``stamp`` as they are when its first beat is
-      routed, which the pulses ``posted`` and ``stamped`` tell in the same clock. Never both at once.
+      routed; the pulses ``posted`` and ``stamped`` tell that clock, and never come together.
     * A non-posted request never makes ``rx`` wait, as long as the core sends only as many as it
       has credits for: ``np_credits``, less those sent, plus ``np_release``.
 

@@ -82,6 +82,7 @@ class Admission(wiring.Component):
             fresh.access.eq(Mux(choice[debug], self.debug.p, self.request.p.access)),
             fresh.source.eq(Mux(choice[debug], 0, self.request.p.source)),
             fresh.id.eq(Mux(choice[debug], 0, self.request.p.id)),
+            fresh.bypass.eq(choice[new] & self.request.p.bypass),
             fresh.epoch.eq(self.epoch),
             fresh.debug.eq(choice[debug]),
             self.o.valid.eq(choice.any()),

@@ -49,7 +49,8 @@ class RemapEngine(wiring.Component):
 
     A request whose translation is cached is answered 3 clocks after it was accepted, at one per
     clock. Results of one source come in order; sources do not wait for each other. After reset
-    ddtp is Off: everything is denied.
+    ddtp is Off: everything is denied. A request with ``bypass`` is permitted as it is, in any mode;
+    it only keeps its place among those of its source, and is not counted in ``events``.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class RemapEngine(wiring.Component):
         Greatest number of requests accepted and not retired; the user must not exceed it.
     register_map : :class:`RegisterMap`
         The map whose page 0 ``registers`` is.
+    retires : :class:`int`
+        Number of ports that retire requests.
 
     Members
     -------
@@ -70,7 +73,7 @@ class RemapEngine(wiring.Component):
         Accesses to translate.
     result : ``Out(stream.Signature(remap_result(id_width, address_width)))``
         Answers. To be accepted without waiting for anything that waits for the engine.
-    retire : ``In(...).array(2)``
+    retire : ``In(...).array(retires)``
         Each accepted request is retired once, when its access to memory is done.
     registers : ``In(RemapRegistersSignature(register_map))``
         Page 0 of the register bank.
@@ -80,18 +83,21 @@ class RemapEngine(wiring.Component):
         Clients of the table port. Readers: walker, commands. Writers: faults, commands.
     events : ``Out(...)``
         One pulse per name in :data:`EVENTS`.
+    faulted : ``Out(...)``
+        Pulse ``valid``: a fault of ``device_id`` was recorded.
     ready : ``Out(1)``
         The tables have been cleared after reset.
     wsi : ``Out(4)``
         Interrupt wires.
     """
 
-    def __init__(self, *, id_width, remap, table_width, capacity, register_map):
+    def __init__(self, *, id_width, remap, table_width, capacity, register_map, retires=2):
         self.id_width     = id_width
         self.remap        = remap
         self.table_width  = table_width
         self.capacity     = capacity
         self.register_map = register_map
+        self.retires      = retires
         self.address_width  = address_width = remap.physical_address_bits
         self.slot_width     = (remap.misses - 1).bit_length()
         self.read_tag_width = tag = (remap.walks - 1).bit_length()
@@ -103,7 +109,7 @@ class RemapEngine(wiring.Component):
             "request":         In(stream.Signature(remap_request(id_width))),
             "result":          Out(stream.Signature(remap_result(id_width, address_width))),
             "retire":          In(wiring.Signature({"valid": Out(1),
-                                                    "epoch": Out(1)})).array(2),
+                                                    "epoch": Out(1)})).array(retires),
             "registers":       In(RemapRegistersSignature(register_map)),
             "prefetch_enable": In(1),
             "read_request":    Out(stream.Signature(read)).array(2),
@@ -111,6 +117,7 @@ class RemapEngine(wiring.Component):
             "write_request":   Out(stream.Signature(write)).array(2),
             "write_response":  In(stream.Signature(done)).array(2),
             "events":          Out(wiring.Signature({name: Out(1) for name in EVENTS})),
+            "faulted":         Out(wiring.Signature({"valid": Out(1), "device_id": Out(24)})),
             "ready":           Out(1),
             "wsi":             Out(VECTORS),
         })
@@ -127,7 +134,8 @@ class RemapEngine(wiring.Component):
                                                       table_width=self.table_width, remap=remap)
         m.submodules.results    = results    = ResultSplit(id_width=self.id_width,
                                                            address_width=address_width)
-        m.submodules.epochs     = epochs     = Epochs(capacity=self.capacity)
+        m.submodules.epochs     = epochs     = Epochs(capacity=self.capacity,
+                                                           retire_ports=self.retires)
         m.submodules.commands   = commands   = CommandQueue(
             address_width=address_width, data_width=self.table_width,
             read_tag_width=self.read_tag_width, write_tag_width=0)
@@ -218,13 +226,15 @@ class RemapEngine(wiring.Component):
     def _events(self, m, lookup, misses, commands, faults, invalidator, epochs, admission):
         request = lookup.outcome.p.request
         answered = (lookup.outcome.valid & lookup.outcome.ready
-                    & ~request.probe & ~request.replay & ~request.debug)
+                    & ~request.probe & ~request.replay & ~request.debug & ~request.bypass)
         m.d.sync += [
-            self.events.requests.eq(admission.accepted),
+            self.events.requests.eq(admission.accepted & ~admission.request.p.bypass),
             self.events.hits.eq(answered & lookup.outcome.p.hit),
             self.events.misses.eq(answered & ~lookup.outcome.p.hit),
             self.events.walks.eq(misses.walk.valid & misses.walk.ready),
             self.events.faults.eq(faults.new_record),
+            self.faulted.valid.eq(faults.new_record),
+            self.faulted.device_id.eq(faults.device_id),
             self.events.faults_lost.eq(faults.lost),
             self.events.invalidations.eq(invalidator.op.valid & invalidator.op.ready),
             self.events.fences.eq(commands.drain.valid & commands.drain.ready),

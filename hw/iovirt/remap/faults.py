@@ -58,6 +58,8 @@ class FaultQueue(wiring.Component):
         Pulses: set a bit, or clear both.
     new_record, lost : ``Out(1)``
         Pulses: a record was written, and a fault was not recorded.
+    device_id : ``Out(24)``
+        Of the record, with ``new_record``.
     idle : ``Out(1)``
         No fault is waiting and no write is on its way.
     write_request, write_response : ``Out(...)``, ``In(...)``
@@ -92,6 +94,7 @@ class FaultQueue(wiring.Component):
             "clear_errors":   Out(1),
             "new_record":     Out(1),
             "lost":           Out(1),
+            "device_id":      Out(24),
             "idle":           Out(1),
             "write_request":  Out(stream.Signature(request)),
             "write_response": In(stream.Signature(response)),
@@ -119,6 +122,7 @@ class FaultQueue(wiring.Component):
             self.write_request.p.size_log2.eq(5),
             self.write_request.p.data.eq(_encode(waiting.o.p)),
             self.lost.eq(waiting.o.valid & waiting.o.ready & ~self.new_record),
+            self.device_id.eq(waiting.o.p.device_id),
         ]
         with m.FSM():
             with m.State("OFF"):

@@ -26,6 +26,7 @@ def remap_request(id_width):
     return data.StructLayout({
         "access": Access,
         "source": 24,        # ordering source: {segment, physical RID}
+        "bypass": 1,         # wants its place among those of its source only: always ok
         "id":     id_width,  # returned with the result
     })
 
@@ -85,6 +86,7 @@ def lookup_request(id_width, slot_width):
     return data.StructLayout({
         "access": Access,
         "source": 24,
+        "bypass": 1,           # hits whatever the caches hold
         "id":     id_width,
         "epoch":  1,
         "debug":  1,           # from the debug registers

@@ -31,13 +31,13 @@ class Lookup(wiring.Component):
     a place for each outcome before its request is accepted, so that the pipeline never stops; a
     request waits while there is none, while a fill or an invalidation reads a set, and after reset.
 
-    A *hit* needs an untranslated request. If ddtp is Bare, an IOVA that is not
-    wider than an SPA hits and is the SPA. If it is Off, nothing hits. Else {device_id, pv, pid}
-    must be in the context cache (the walker fills a context for a process_id only if the device may
-    use one), and either its second stage is Bare (the IOVA is the SPA), or the
-    IOTLB or the superpages hold a leaf of its GSCID that covers the IOVA and permits what is
-    wanted: W (and D) for a write, X for a read for execute, R for any other read. Everything else
-    is a miss. A lookup that reads a set or page while it is written misses.
+    A request with ``bypass`` is a *hit*, whatever it is. Any other needs to be untranslated. If
+    ddtp is Bare, an IOVA that is not wider than an SPA hits and is the SPA. If it is Off, nothing
+    hits. Else {device_id, pv, pid} must be in the context cache (the walker fills a context for a
+    process_id only if the device may use one), and either its second stage is Bare (the IOVA is the
+    SPA), or the IOTLB or the superpages hold a leaf of its GSCID that covers the IOVA and permits
+    what is wanted: W (and D) for a write, X for a read for execute, R for any other read.
+    Everything else is a miss. A lookup that reads a set or page while it is written misses.
 
     Invalidations are transferred when they are done: nothing that was to be dropped is in an
     outcome that has not left by then. Cycles, apart from waiting for running fills and for outcomes

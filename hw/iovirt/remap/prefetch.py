@@ -31,9 +31,9 @@ DEPTH = 2
 class Prefetcher(wiring.Component):
     """Start a walk for the next line when a line is touched for the first time in a while.
 
-    Plain requests (no process, untranslated) of devices with a known second stage are watched. The
-    first page of the line that follows is probed through the lookup; if that misses, a walk is
-    requested which fills but never faults. The top of the address space has no next line.
+    Plain requests (untranslated, no process, no bypass) of devices with a known second stage are
+    watched. The first page of the line that follows is probed through the lookup; if that misses, a
+    walk is requested which fills but never faults. The top of the address space has no next line.
 
     A direct-mapped filter of partial tags and times remembers the lines tried lately. It is only a
     hint: an outdated or false match costs a prefetch, so it needs no reset.
@@ -203,7 +203,7 @@ class Prefetcher(wiring.Component):
 
     @staticmethod
     def _plain(request):
-        return ~(request.replay | request.probe | request.debug
+        return ~(request.replay | request.probe | request.debug | request.bypass
                  | request.access.pv | request.access.at.any())
 
     @staticmethod

@@ -52,7 +52,7 @@ class Resolver(wiring.Component):
     outcome : ``Out(outcome(...))``
         Answer.
     line_touch, context_touch : ``Out``
-        Ways that were used, 1 cycle later. A prefetch probe uses none.
+        Ways that were used, 1 cycle later. A prefetch probe and a bypass use none.
     """
 
     def __init__(self, *, id_width, slot_width, address_width, ways, context_ways, superpages,
@@ -99,7 +99,7 @@ class Resolver(wiring.Component):
         m.d.comb += [
             self.outcome.request.eq(self.request),
             self.outcome.hit.eq(
-                (bare & self.passable)
+                self.request.bypass | (bare & self.passable)
                 | self._of_domain(lines.granted, lines).any()
                 | (self._of_domain(superpages.granted, superpages).any() & ~line_hit)),
             self.outcome.ppn.eq(Mux(line_hit,
@@ -108,7 +108,7 @@ class Resolver(wiring.Component):
             self.outcome.context_hit.eq(contexts.hit.any()),
             self.outcome.context.eq(_select(contexts.hit, contexts.contexts)),
         ]
-        used = self.valid & ~self.request.probe
+        used = self.valid & ~self.request.probe & ~self.request.bypass
         m.d.sync += [
             self.line_touch.eq(Mux(used, line_hits, 0)),
             self.context_touch.eq(Mux(used, contexts.hit, 0)),

@@ -11,20 +11,26 @@ from ..tlp import byte_count, lower_address
 __all__ = ["Decision", "decide"]
 
 TC0_CODES = {0x00, 0x14, 0x18, 0x19, 0x1B, *range(0x20, 0x28), 0x30, 0x31, 0x33, 0x50}
+#: Messages that are interrupts: PM_PME, INTx, ERR_COR, ERR_NONFATAL and ERR_FATAL.
+INTERRUPT_CODES = {0x18, *range(0x20, 0x28), 0x30, 0x31, 0x33}
+#: Size of an interrupt window.
+WINDOW = 0x10000
 
 
 @dataclass(frozen=True)
 class Decision:
-    """``route``: write, read, refuse (UR), completion, message or drop; ``cause``: record or None.
+    """``route``: write, read, refuse (UR), completion, message, interrupt (a message that is one)
+    or drop; ``cause``: record or None.
 
     ``begun``: a fault that shows only at the end of the payload, so that a write has been started.
-    ``reply`` is (byte count, lower address) if refused.
+    ``interrupt``: a write that is one. ``reply`` is (byte count, lower address) if refused.
     """
 
     route: str
     cause: str | None = None
     begun: bool = False
     reply: tuple | None = None
+    interrupt: bool = False
 
 
 def _class_of(fmt, kind):
@@ -58,11 +64,12 @@ def _enables_wrong(length, first_be, last_be, address):
     return first_be not in (15, 14, 12, 8) or last_be not in (15, 7, 3, 1)
 
 
-def decide(header, strobes, prefix, nullify, *, max_payload=256, buses=None):
+def decide(header, strobes, prefix, nullify, *, max_payload=256, buses=None, windows=None):
     """Return the :class:`Decision` for a packet.
 
     ``strobes`` holds one list of 0 and 1 per beat, one entry per Dword; ``prefix`` is None without
-    one; ``buses`` is (secondary, subordinate) to check requesters against, or None.
+    one; ``buses`` is (secondary, subordinate) to check requesters against, or None; ``windows`` are
+    the addresses of interrupt windows, or None if interrupts are not recognized at all.
     """
     dw0, dw1 = header >> 96, header >> 64 & 0xFFFFFFFF
     fmt, kind, code = dw0 >> 29, dw0 >> 24 & 0x1F, dw1 & 0xFF
@@ -101,23 +108,32 @@ def decide(header, strobes, prefix, nullify, *, max_payload=256, buses=None):
     right = [[int(beat * width + n < want) for n in range(width)] for beat in range(count)]
     short = strobes != right
 
+    inside = (family in ("read", "write", "locked", "dmwr", "atomic") and any(
+        address < base + WINDOW and address + 4 * length > base for base in windows or ()))
+    interrupt = (inside and family == "write" and length == 1 and first_be == 15 and at == 0
+                 and prefix is None)
+    denied = inside and not interrupt
+
     begun = family == "write" and not wrong
-    if begun and (at == 3 or _outside(dw1, buses)):
+    if begun and (at == 3 or denied or _outside(dw1, buses)):
         begun = False
     if nullify:
-        return Decision("drop", "NULLIFIED", begun)
+        return Decision("drop", "NULLIFIED", begun, interrupt=interrupt)
     if wrong or short:
-        return Decision("drop", "MALFORMED", begun)
+        return Decision("drop", "MALFORMED", begun, interrupt=interrupt)
     if family == "completion":
         return Decision("completion")
 
     posted = family in ("write", "message")
-    cause  = "BUS_RANGE" if _outside(dw1, buses) else None
+    cause  = "BUS_RANGE" if _outside(dw1, buses) else "MSI_DENIED" if denied else None
     if cause is None and (family in ("locked", "config", "atomic", "dmwr")
                           or (family in ("read", "write") and at == 3)):
         cause = "UNSUPPORTED"
     if cause is None:
-        return Decision(family)
+        if (family == "message" and windows is not None and not has_data
+                and code in INTERRUPT_CODES):
+            return Decision("interrupt")
+        return Decision(family, interrupt=interrupt)
     if posted:
         return Decision("drop", cause)
     if family in ("read", "locked"):

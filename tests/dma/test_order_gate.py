@@ -7,7 +7,7 @@ from amaranth import *
 from amaranth.lib import wiring
 
 from iovirt.dma.order import WriteOrder
-from iovirt.dma.read_gate import ReadGate
+from iovirt.dma.order_gate import OrderGate
 from iovirt_sim.harness import simulate
 from iovirt_sim.streams import receive, send
 
@@ -17,7 +17,7 @@ class CountedGate(wiring.Component):
 
     def __init__(self, *, slots, classes, width):
         self.width = width
-        self.gate  = ReadGate(slots=slots, classes=classes, number_width=width)
+        self.gate  = OrderGate(slots=slots, classes=classes, number_width=width)
         self.order = WriteOrder(classes=classes, width=width)
         members    = self.gate.signature.members
         super().__init__({"i": members["i"], "o": members["o"]})

@@ -1,0 +1,77 @@
+"""Sizes of the DMA data path."""
+
+from dataclasses import dataclass
+
+from amaranth.utils import exact_log2
+
+from .align import DWORD
+from .layouts import number_width, ticket
+
+__all__ = ["DmaShape"]
+
+#: Writes on AXI per class, for each payload slot: a slot is free again once its data has gone out.
+OUTSTANDING_PER_SLOT = 4
+
+#: Posted requests that may be under way where they have no slot: in front of the intake, in its
+#: queue, or in the registers that tell of their end.
+POSTED_MARGIN = 32
+
+
+@dataclass(frozen=True)
+class DmaShape:
+    """Sizes of the data path, from the configuration."""
+
+    data_width: int
+    address_width: int
+    max_payload_bytes: int
+    writes: int
+    reads: int
+    pieces: int
+    classes: int
+    signals: int = 0
+
+    @property
+    def lanes(self):
+        """Dwords in a beat."""
+        return self.data_width // DWORD
+
+    @property
+    def rows(self):
+        """Beats of the largest payload."""
+        return self.max_payload_bytes * 8 // self.data_width
+
+    @property
+    def largest_payload(self):
+        """Encoding of the largest payload: 0 is 128 bytes."""
+        return exact_log2(self.max_payload_bytes // 128)
+
+    @property
+    def tickets(self):
+        """Slots that a ticket can name."""
+        return max(self.writes, self.reads, self.signals)
+
+    @property
+    def ticket_width(self):
+        """Width of the `id` of translations."""
+        return ticket(slots=self.tickets, classes=self.classes).size
+
+    @property
+    def outstanding(self):
+        """Writes without response per class."""
+        return OUTSTANDING_PER_SLOT * self.writes
+
+    @property
+    def number_width(self):
+        """Width of sequence numbers of writes."""
+        return number_width(writes=self.writes, outstanding=self.outstanding,
+                            waiting=max(self.reads, self.signals))
+
+    @property
+    def posted(self):
+        """Posted requests that the receiver has let in and that are not done, at most."""
+        return self.writes + self.classes * self.outstanding + self.signals + POSTED_MARGIN
+
+    @property
+    def bus_id_width(self):
+        """Width of AXI IDs: the class of a write, the buffer of a read."""
+        return max(exact_log2(self.classes), exact_log2(self.pieces))
