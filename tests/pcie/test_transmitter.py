@@ -50,6 +50,7 @@ def partner(dut, rng, *, headers, units, lag=LAG):
     state = {"headers": headers, "units": units}
 
     async def testbench(ctx):
+        ctx.set(dut.link_up, 1)
         shown, used = [(headers, units)] * lag, []
         while True:
             ctx.set(dut.tx_fc_cplh, shown[-lag][0])
@@ -92,6 +93,7 @@ def test_every_tlp_is_sent_whole_and_only_with_credit(ports, data_width, headers
 
 
 def infinite(ctx, dut):
+    ctx.set(dut.link_up, 1)
     ctx.set(dut.tx_fc_cplh, 0xFF)
     ctx.set(dut.tx_fc_cpld, 0xFFF)
 
@@ -160,6 +162,7 @@ def test_read_needs_no_data_credit_but_atomic_operation_does():
     seen = []
 
     async def sink(ctx):
+        ctx.set(dut.link_up, 1)
         ctx.set(dut.tx_fc_nph, 8)
         seen.extend(await receive_tlps(ctx, dut.tx, 2, data_width=64))
         await ctx.tick().repeat(20)
@@ -171,3 +174,43 @@ def test_read_needs_no_data_credit_but_atomic_operation_does():
     simulate(dut, sink, drive(dut, 0, [atomic], lambda: 0),
              drive(dut, 1, [Tlp.read(0x1000, 4)] * 2, lambda: 0))
     assert [tlp.kind for tlp in seen] == [Kind.MRD, Kind.MRD, Kind.FETCHADD]
+
+
+def test_while_the_link_is_down_whole_tlps_are_dropped_without_credits():
+    dut  = Transmitter(data_width=64, ports=2, kinds=("non_posted", "completion"), credit_lag=LAG)
+    seen = []
+
+    async def core(ctx):
+        ctx.set(dut.link_up, 1)
+        ctx.set(dut.tx_fc_cplh, 0xFF)
+        ctx.set(dut.tx_fc_cpld, 0xFFF)
+        # The first completion has been offered when the link goes down: it is sent to its end.
+        await ctx.tick().until(dut.tx.valid)
+        ctx.set(dut.link_up, 0)
+        await ctx.tick().repeat(5)
+        assert ctx.get(dut.tx.valid)
+        seen.extend(await receive_tlps(ctx, dut.tx, 1, data_width=64))
+        ctx.set(dut.tx.ready, 0)
+        for _ in range(200):
+            _, _, valid = await ctx.tick().sample(dut.tx.valid)
+            assert not valid
+        ctx.set(dut.link_up, 1)
+        ctx.set(dut.tx_fc_nph, 0xFF)
+        seen.extend(await receive_tlps(ctx, dut.tx, 2, data_width=64))
+
+    async def source(ctx):
+        await send(ctx, dut.i[1], [beat for n in range(20)
+                                   for beat in beats_of(completion(7, n, 4), 64)])
+        await ctx.tick().repeat(300)
+        await send(ctx, dut.i[1], list(beats_of(completion(7, 99, 4), 64)))
+
+    async def reads(ctx):
+        await ctx.tick().repeat(40)
+        await send(ctx, dut.i[0], [beat for _ in range(5)
+                                   for beat in beats_of(Tlp.read(0x1000, 4), 64)])
+        await ctx.tick().repeat(310)
+        await send(ctx, dut.i[0], list(beats_of(Tlp.read(0x2000, 4), 64)))
+
+    simulate(dut, core, source, reads, deadline=600)
+    assert sorted((tlp.kind is Kind.MRD, tlp.tag) for tlp in seen[1:]) == [(False, 99), (True, 0)]
+    assert seen[0].tag == 0

@@ -27,6 +27,10 @@ class Transmitter(wiring.Component):
     ports, so posted requests and completions pass non-posted requests that wait. Order is kept
     within a port, not between ports.
 
+    While the link is down, TLPs are taken without credits and dropped, so that nobody waits for a
+    link that is gone and nothing old is sent to what is plugged in next; but one that has been
+    offered on ``tx`` stays there until the core has taken it to its end, or takes it and drops it.
+
     Latency is 1 clock, throughput is one beat per clock, also across TLPs while each count in use
     leaves room for three of the largest TLPs; below that a TLP starts every third clock at most.
     ``tx`` comes from registers; paths run from ``i[*].valid`` to ``i[*].ready``.
@@ -50,6 +54,8 @@ class Transmitter(wiring.Component):
     i : ``In(stream.Signature(tlp_beat(data_width))).array(ports)``
     tx : ``Out(TxTlpSignature(data_width))``
         To the core.
+    link_up : ``In(1)``
+        The link is up.
     tx_fc_ph, tx_fc_nph, tx_fc_cplh : ``In(8)``
     tx_fc_pd, tx_fc_npd, tx_fc_cpld : ``In(12)``
         Credits available, as the core counts them; all ones is infinite.
@@ -76,6 +82,7 @@ class Transmitter(wiring.Component):
         super().__init__({
             "i":  In(stream.Signature(tlp_beat(data_width))).array(ports),
             "tx": Out(TxTlpSignature(data_width)),
+            "link_up": In(1),
             **{header: In(HEADER_BITS) for header, _ in KINDS.values()},
             **{units: In(DATA_BITS) for _, units in KINDS.values()},
         })
@@ -118,13 +125,38 @@ class Transmitter(wiring.Component):
         beat = queue.o.payload.beat
         m.d.comb += [getattr(self.tx, name).eq(beat[name])
                      for name in ("data", "strb", "hdr", "first", "last")]
-        m.d.comb += [self.tx.valid.eq(queue.o.valid), queue.o.ready.eq(self.tx.ready)]
+        self._drop(m, queue)
         return m
+
+    def _drop(self, m, queue):
+        # Whole TLPs are dropped, and none of which a beat was offered. Before the link counts as up
+        # again, the gates have had time to see the counts of the core.
+        up, settled = Signal(init=1), Signal(2 * self.credit_lag, init=-1)
+        offered, dropping, drop = Signal(), Signal(), Signal()
+        moves = queue.o.valid & queue.o.ready
+        m.d.sync += [
+            up.eq(self.link_up),
+            settled.eq(Mux(up, Cat(1, settled), 0)),
+            offered.eq(self.tx.valid & ~self.tx.ready),
+        ]
+        with m.If(moves):
+            m.d.sync += dropping.eq(drop & ~queue.o.payload.beat.last)
+        m.d.comb += [
+            self._flows.eq(~up | settled[-1]),
+            drop.eq(Mux(queue.o.payload.beat.first, ~settled[-1] & ~offered, dropping)),
+            self.tx.valid.eq(queue.o.valid & ~drop),
+            queue.o.ready.eq(self.tx.ready | drop),
+        ]
+        for kind, gate in self._gates.items():
+            for port, name in zip((gate.header_credits, gate.data_credits), KINDS[kind],
+                                  strict=True):
+                m.d.comb += port.eq(getattr(self, name) | ~up.replicate(len(port)))
 
     def _may_start(self, m, queue):
         # Two stages, so that compare and choice do not share a clock: a port `fits` by the credits
         # of two clocks ago, which is good if nothing was granted since, or if there is plenty.
         self._granted = granted = Signal()
+        self._flows   = Signal()
         recently = Signal(2)
         m.d.sync += recently.eq(Cat(granted, recently[0]))
 
@@ -134,7 +166,7 @@ class Transmitter(wiring.Component):
             needs = RequestHeader(i.payload.hdr).dw0.data_credits()
             m.d.sync += fits.eq(i.valid & i.payload.first & (gate.header_room != 0)
                                 & (needs <= gate.data_room))
-            m.d.comb += may_start[port].eq(i.valid & i.payload.first
+            m.d.comb += may_start[port].eq(i.valid & i.payload.first & self._flows
                                            & (gate.plenty | (fits & ~recently.any())))
 
         def among(kind, port):
@@ -142,10 +174,7 @@ class Transmitter(wiring.Component):
 
         out = queue.o.payload
         for kind, gate in self._gates.items():
-            header, units = KINDS[kind]
             m.d.comb += [
-                gate.header_credits.eq(getattr(self, header)),
-                gate.data_credits.eq(getattr(self, units)),
                 gate.grant.eq(granted & among(kind, queue.i.payload.port)),
                 gate.grant_units.eq(
                     RequestHeader(queue.i.payload.beat.hdr).dw0.data_credits()),
