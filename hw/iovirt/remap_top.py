@@ -9,9 +9,12 @@ from .config import Config
 from .csr import RegisterBank, register_map
 from .remap.engine import EVENTS, VECTORS, RemapEngine
 from .remap.layouts import remap_request, remap_result
-from .top import CSR_ADDRESS_WIDTH, connect_table
+from .top import connect_table
 
 __all__ = ["RemapTop"]
+
+#: 16 pages of registers.
+CSR_ADDRESS_WIDTH = 16
 
 
 class RemapTop(wiring.Component):
@@ -52,7 +55,7 @@ class RemapTop(wiring.Component):
         self.id_width = id_width
         self.capacity = capacity
         address_width = config.remap.physical_address_bits
-        self._map = register_map(config)
+        self._map = register_map(config.replace(irq={"enable": False}, pio={"enable": False}))
         self._engine = RemapEngine(id_width=id_width, remap=config.remap, capacity=capacity,
                                    table_width=config.table_width, register_map=self._map)
         self._table = TablePort(

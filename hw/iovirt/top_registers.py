@@ -1,0 +1,53 @@
+"""How registers, error log and counters are connected in the whole block."""
+
+from amaranth.lib.wiring import connect
+
+from .pcie.layouts import ErrorCause
+from .remap.engine import EVENTS
+
+__all__ = ["connect_control", "connect_counters", "connect_errors"]
+
+
+def connect_control(m, bank, *, receiver, dma, remap, completer):
+    """Connect page 0, and the settings of the data path."""
+    for name in remap.registers.signature.members:
+        connect(m, getattr(bank, name), getattr(remap.registers, name))
+    port = bank.root_port
+    m.d.comb += [
+        remap.prefetch_enable.eq(bank.features.prefetch.value),
+        bank.status.ready.read.eq(remap.ready & dma.ready),
+        receiver.max_payload.eq(bank.device_control.mps.value),
+        receiver.bus_range_enable.eq(port.check.value),
+        dma.max_payload.eq(bank.device_control.mps.value),
+        dma.completer_id.eq(port.completer_id.value),
+        completer.rid.eq(port.completer_id.value),
+    ]
+
+
+def connect_errors(m, bank, log):
+    """Connect the error log to its registers and counters."""
+    m.d.comb += [
+        bank.error_status.valid.read.eq(log.first.cause != ErrorCause.NONE),
+        log.clear.eq(bank.error_status.valid.data),
+        bank.error_status.more.read.eq(log.more),
+        bank.error_record.cause.read.eq(log.first.cause),
+        bank.error_record.segment.read.eq(log.first.segment),
+        bank.error_record.rid.read.eq(log.first.rid),
+        bank.error_address.address.read.eq(log.first.address),
+    ]
+    for cause in ErrorCause:
+        if cause is not ErrorCause.NONE:
+            counter = getattr(bank, f"error_{cause.name.lower()}").count
+            m.d.comb += counter.increment.eq(log.count_valid & (log.count == cause))
+
+
+def connect_counters(m, bank, *, receiver, remap, table):
+    """Connect the counters of the data path."""
+    for name in EVENTS:
+        m.d.comb += getattr(bank, name).count.increment.eq(getattr(remap.events, name))
+    started = receiver.write.valid & receiver.write.ready & receiver.write.p.first
+    m.d.comb += [
+        bank.table_reads.count.increment.eq(table.bus.arvalid & table.bus.arready),
+        bank.reads.count.increment.eq(receiver.read.valid & receiver.read.ready),
+        bank.writes.count.increment.eq(started),
+    ]
