@@ -89,7 +89,7 @@ class BurstIntake(wiring.Component):
 
         # The last byte: beats after the first are aligned to the size.
         most = exact_log2(self.data_width // 8)
-        within, end = Signal(7), Signal(PAGE_LOG2 + 5)
+        within, end = Signal(PAGE_LOG2), Signal(PAGE_LOG2 + 5)
         m.d.comb += [
             within.eq((1 << i.size) - 1),
             end.eq(((i.addr[:PAGE_LOG2] & ~within) + (i.len << i.size)) | within),
