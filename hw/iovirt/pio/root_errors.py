@@ -34,7 +34,7 @@ class RootErrors(wiring.Component):
     One power management event may wait behind the one in Root Status; another is dropped, because
     its sender repeats it (PCIe Base, 5.3.3.3).
 
-    Latency is 2 clocks from ``message`` to ``interrupt``.
+    Latency is 4 clocks from ``message`` to ``interrupt``.
 
     Members
     -------
