@@ -162,18 +162,15 @@ class IoOperations:
              late=False, forged=None, flip=(0, 0, 0), dwords=0):
         """Let devices answer some requests in another way; the first rule that fits is used.
 
-        Parameters
-        ----------
-        action : "ok", "ur", "ca", "rrs", "poison" (data with EP), or "none" (no answer).
-        kinds, function, low, high, count : which requests: of these kinds, to this function,
-            addresses (or offsets in configuration space of the hierarchy), how many (0: all).
-        delay, jitter : clocks, and random clocks on top, of each piece.
-        split : boundary in bytes at which reads are split; 0: only at the largest payload.
-        piece : first piece that ``action`` is for; those before are good.
-        hold : wait for `release`.
-        late : the core will have given up.
-        forged : also send a forged completion "before" or "after" each genuine one, or "instead":
-            with ``flip`` XORed to Dwords 0 to 2 of the header, and ``dwords`` more payload.
+        It fits requests of these ``kinds``, to this ``function``, to addresses (or offsets in the
+        configuration space of the hierarchy) ``low`` to ``high``, ``count`` of them (0: all).
+        Their pieces are answered ``delay`` and up to ``jitter`` random clocks later, split at
+        multiples of ``split`` bytes (0: only at the largest payload), or held for `release`.
+        ``action`` is "ok", "ur", "ca", "rrs", "poison" (data with EP) or "none" (no answer), from
+        the piece with number ``piece`` on. ``late`` says that the core will have given up.
+
+        ``forged`` sends a forged completion, too, "before" or "after" each genuine one, or
+        "instead": with ``flip`` XORed to Dwords 0 to 2 of the header, and ``dwords`` more payload.
         """
         target = NOBODY if function is None else function
         return self._add(

@@ -27,7 +27,8 @@ class Program(IoOperations):
     """A list of operations. Each method appends one and returns its number.
 
     Operations are executed in order. `translate`, `dma`, `tlp`, `signal` and `pio_...` only hand
-    something over; `wait` waits for their answers. Everything else is finished before the next operation starts.
+    something over; `wait` waits for their answers. Everything else is finished before the next
+    operation starts.
     """
 
     def __init__(self):
