@@ -218,9 +218,9 @@ void iovirt_reader_mask(const struct iovirt_reader *reader, bool mask);
 bool iovirt_reader_passed(const struct iovirt_reader *reader, uint32_t count);
 
 /*
- * Take, handle and release up to `budget` records; return how many. Less than `budget`: the queue is
- * empty and armed, so its reader may sleep until the next notification. Exactly `budget`: it is not
- * armed, so call this again before sleeping.
+ * Take, handle and release up to `budget` records; return how many. Less than `budget`: the queue
+ * is empty and armed, so its reader may sleep until the next notification. Exactly `budget`: it is
+ * not armed, so call this again before sleeping.
  */
 uint32_t iovirt_service(struct iovirt_reader *reader, uint32_t budget, iovirt_handler *handle,
                         void *context);

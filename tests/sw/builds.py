@@ -16,8 +16,8 @@ HERE   = ROOT / "tests" / "sw"
 FLAGS  = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-g")
 DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c")
 TEST_SOURCES   = ("devices.c", "consumer.c", "scenarios.c")
-SCENARIOS = ("overflow", "sleeper", "moderation", "migration", "storm", "drain", "drop", "wire",
-             "sources", "forgery", "failure")
+SCENARIOS = ("overflow", "sleeper", "once", "moderation", "migration", "storm", "drain", "drop",
+             "wire", "sources", "forgery", "failure")
 
 
 def compiler():
