@@ -6,7 +6,7 @@ from amaranth.hdl import Value
 
 from .axi import AxiMemory
 from .dma_model import CID, DmaModel, Page
-from .tlp import Kind, Tlp, lower_address
+from .tlp import POSTED, Kind, Tlp, lower_address
 
 __all__ = ["DmaWorld", "Page"]
 
@@ -14,8 +14,8 @@ __all__ = ["DmaWorld", "Page"]
 class DmaWorld(DmaModel):
     """Drive a DMA engine and check it against a plain model of what memory requests do.
 
-    Call :meth:`add` for each TLP in link order, then :meth:`run` with a simulator. Traffic starts
-    when the engine has cleared its tables.
+    Call :meth:`add` or :meth:`add_interrupt` for each TLP in link order, then :meth:`run` with a
+    simulator. Traffic starts when the engine has cleared its tables.
 
     Parameters
     ----------
@@ -26,11 +26,13 @@ class DmaWorld(DmaModel):
     latency, stall, mix : see :class:`AxiMemory`.
     translate_latency : cycles for a translation, a function.
     gap : cycles between transfers, a function.
+    aperture : base and mask of the physical addresses that no device may use.
     """
 
     def __init__(self, dut, *, rng, pages, max_payload=256, latency=10, stall=lambda: False,
-                 mix=True, translate_latency=lambda: 4, gap=lambda: 0):
+                 mix=True, translate_latency=lambda: 4, gap=lambda: 0, aperture=None):
         super().__init__(pages=pages, max_payload=max_payload)
+        self.aperture = aperture
         self.dut, self.rng = dut, rng
         self.gap, self.translate_latency = gap, translate_latency
         self.width  = len(dut.write.payload.data)
@@ -39,8 +41,9 @@ class DmaWorld(DmaModel):
         for frame in self.frames:
             self.memory.write(frame << 12, rng.randbytes(4096))
         self.epochs    = Counter()
-        self.retired   = [0, 0]
-        self.results   = [0, 0]
+        self.retired   = [0] * len(dut.retire)   # writes, reads, signals
+        self.results   = [0] * len(dut.retire)
+        self.finished  = 0
         self.dropped   = 0                 # writes with a result that touch no memory
         self.cycles    = 0
         self._cleared  = False
@@ -73,15 +76,17 @@ class DmaWorld(DmaModel):
         size = self.width // 8
         while not self._cleared:
             await ctx.tick()
-        for tlp, segment, aborted in self.ops:
-            if tlp.kind != Kind.MWR:
+        for index, (tlp, segment, aborted) in enumerate(self.ops):
+            if tlp.kind not in POSTED:
                 continue
             header = self._header(tlp, segment)
+            if index in self.interrupts:
+                header["signal"] = 1 + (tlp.kind == Kind.MSG)
             count  = -(-4 * tlp.length // size)
             for n in range(count):
                 await self._pause(ctx)
                 self._started += n == 0
-                data = int.from_bytes(tlp.payload[n * size:][:size], "little")
+                data = int.from_bytes(tlp.payload[n * size:][:size] or bytes([tlp.code]), "little")
                 await self._send(ctx, self.dut.write, {
                     "header": header, "data": data, "first": int(n == 0),
                     "last": int(n == count - 1), "abort": int(aborted and n == count - 1)})
@@ -92,7 +97,7 @@ class DmaWorld(DmaModel):
         while not self._cleared:
             await ctx.tick()
         for tlp, segment, _ in self.ops:
-            if tlp.kind == Kind.MWR:
+            if tlp.kind in POSTED:
                 posted += 1
                 continue
             await self._pause(ctx)
@@ -106,7 +111,7 @@ class DmaWorld(DmaModel):
         request, result = self.dut.request, self.dut.result
         waiting = {True: deque(), False: deque()}
         for index, (tlp, segment, aborted) in enumerate(self.ops):
-            write = tlp.kind == Kind.MWR
+            write = tlp.kind in POSTED
             if not (aborted or (write and tlp.ep)):
                 waiting[write].append((index, tlp, segment))
         async for _, _, valid, ready, got, free, sent in ctx.tick().sample(
@@ -118,9 +123,10 @@ class DmaWorld(DmaModel):
                 got = request.payload.shape().from_bits(got)
                 index, tlp, segment = waiting[bool(got.write)].popleft()
                 device = segment << 16 | tlp.rid
-                first = tlp.address + lower_address(0, tlp.first_be)
-                assert (got.device_id, got.iova) == (device, first), \
+                first  = tlp.address + lower_address(0, tlp.first_be)
+                assert got.device_id == device and (got.iova == first or got.bypass), \
                     f"request for {got.device_id:#x} {got.iova:#x}, not for {tlp}"
+                assert got.bypass == (index in self.interrupts), f"bypass of {tlp}"
                 if not got.write and waiting[True]:
                     assert waiting[True][0][0] > index, f"{tlp} passed {waiting[True][0][1]}"
                 self._results.setdefault(got.source, deque()).append(
@@ -129,25 +135,29 @@ class DmaWorld(DmaModel):
                    if queue and queue[0][0] <= self.cycles]
             ctx.set(result.valid, bool(due))
             if due:
-                payload, write = self.rng.choice(due).popleft()[1]
+                payload, port = self.rng.choice(due).popleft()[1]
                 ctx.set(result.payload, payload)
                 self.epochs[payload["epoch"]] += 1
-                self.results[not write] += 1
+                self.results[port] += 1
             ctx.set(request.ready, self.gap() == 0)
 
     def _result(self, device, tlp, got):
-        page = self.pages[device, tlp.address >> 12]
-        if got.write and (page.denied or not (tlp.first_be or tlp.last_be)):
+        page = Page(self.rng.getrandbits(20)) if got.bypass else self.pages[device,
+                                                                            tlp.address >> 12]
+        if got.write and not got.bypass and (page.refused or not (tlp.first_be or tlp.last_be)):
             self.dropped += 1
         return {"ok": int(not page.denied), "ca": int(page.denied == "CA"), "ppn": page.frame,
-                "id": got.id, "epoch": self.rng.randrange(2)}, bool(got.write)
+                "id": got.id, "epoch": self.rng.randrange(2)}, (
+                    2 if got.bypass else int(not got.write))
 
     async def watch_retire(self, ctx):
         """Count retired transactions."""
         ports = self.dut.retire
         samples = [getattr(port, name) for port in ports for name in ("valid", "epoch")]
-        async for _, _, *values in ctx.tick().sample(*samples):
-            for n in range(2):
+        ends = [port.valid for port in self.dut.finish]
+        async for _, _, *values in ctx.tick().sample(*samples, *ends):
+            self.finished += sum(values[len(samples):])
+            for n in range(len(ports)):
                 if values[2 * n]:
                     self.retired[n] += 1
                     self.epochs[values[2 * n + 1]] -= 1
@@ -181,6 +191,19 @@ class DmaWorld(DmaModel):
                 beats.clear()
         return take
 
+    def _take_signal(self, got):
+        device = got.segment << 16 | got.rid
+        taken  = [index for index, *_ in self.signals]
+        index  = next(n for n in sorted(self.interrupts) if n not in taken
+                      and self.ops[n][1] << 16 | self.ops[n][0].rid == device
+                      and not (self.ops[n][0].ep or self.ops[n][2]))
+        frames = {page.frame for (owner, _), page in self.pages.items() if owner == device}
+        done   = sum(burst.write and burst.done is not None and burst.address >> 12 in frames
+                     for burst in self.memory.bursts)
+        assert done >= self.writes_before(index, device), "a signal passed a write"
+        self.signals.append((index, device, got.kind.value, got.offset,
+                             got.data & (0xFF if got.kind.value == 2 else 0xFFFFFFFF)))
+
     def _take_error(self, record):
         self.errors.append((record.cause.value, record.segment << 16 | record.rid, record.address))
 
@@ -191,9 +214,9 @@ class DmaWorld(DmaModel):
     @property
     def drained(self):
         """Whether every request has had its end."""
-        kinds = [tlp.kind == Kind.MWR for tlp, _, aborted in self.ops
-                 if not (aborted or tlp.ep)]
-        return self.retired == [sum(kinds), len(kinds) - sum(kinds)]
+        kinds = [2 if index in self.interrupts else int(tlp.kind != Kind.MWR)
+                 for index, (tlp, _, aborted) in enumerate(self.ops) if not (aborted or tlp.ep)]
+        return self.retired == [kinds.count(n) for n in range(len(self.retired))]
 
     def run(self, simulate, *, deadline=20_000, check=True):
         """Run to the end and check everything; return the clocks it took."""
@@ -202,6 +225,10 @@ class DmaWorld(DmaModel):
         async def wait(ctx):
             ctx.set(dut.max_payload, (self.max_payload // 128).bit_length() - 1)
             ctx.set(dut.completer_id, CID)
+            if self.aperture:
+                ctx.set(dut.aperture_enable, 1)
+                ctx.set(dut.aperture_base, self.aperture[0])
+                ctx.set(dut.aperture_mask, self.aperture[1])
             for _ in range(32 * dut.dma.reads + 4):   # reads wait until tables are cleared
                 await ctx.tick()
             self._cleared = True
@@ -216,12 +243,15 @@ class DmaWorld(DmaModel):
             for _ in range(40):
                 await ctx.tick()
 
+        signals = [self._sink(dut.signal, self._take_signal)] if len(dut.retire) > 2 else []
         simulate(dut, wait, self.send_writes, self.send_reads, deadline=deadline, background=[
-            self.memory.testbench, self.translate, self.watch_retire,
+            self.memory.testbench, self.translate, self.watch_retire, *signals,
             self._sink(dut.completion, self._take_completion([])),
             self._sink(dut.deny, self._take_refusal),
             self._sink(dut.error, self._take_error)])
         if check:
             assert not +self.epochs, "a result was not retired"
+            posted = sum(tlp.kind in POSTED for tlp, *_ in self.ops)
+            assert self.finished == posted, f"{self.finished} of {posted} posted requests ended"
             self.check()
         return clocks[0]

@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .axi import DECERR, OKAY, SLVERR
-from .tlp import Kind, Status, byte_count, completions, lower_address
+from .tlp import POSTED, Kind, Status, byte_count, completions, lower_address
 
 __all__ = ["CAUSES", "CID", "DmaModel", "Page"]
 
 #: Causes in the error log, by name.
-CAUSES = {"poisoned write": 5, "write error": 7, "read poison": 8, "read abort": 9}
+CAUSES = {"poisoned write": 5, "write error": 7, "read poison": 8, "read abort": 9,
+          "aperture": 16}
 #: Completer ID.
 CID = 0x0123
 
@@ -22,6 +23,12 @@ class Page:
     read:   int = OKAY
     write:  int = OKAY
     denied: str = ""   # "UR" or "CA": no access
+    peer:   bool = False   # the frame is in the aperture that no device may use
+
+    @property
+    def refused(self):
+        """How an access is refused, if it is."""
+        return self.denied or ("UR" if self.peer else "")
 
 
 class DmaModel:
@@ -35,9 +42,11 @@ class DmaModel:
 
     def __init__(self, *, pages, max_payload):
         self.pages, self.max_payload = pages, max_payload
-        self.frames   = {page.frame: page for page in pages.values() if not page.denied}
+        self.frames   = {page.frame: page for page in pages.values() if not page.refused}
         self.memory   = None        # an AxiMemory, set by the user
         self.ops      = []          # (tlp, segment, aborted), in link order
+        self.interrupts = set()     # those of them that are no accesses to memory
+        self.signals  = []          # (index of op, device, kind, offset, data) that came
         self.history  = {}          # SPA: [(index of op, byte)]
         self.answers  = {}          # (rid, tag): [Tlp, ...] that came
         self.refusals = []
@@ -53,16 +62,20 @@ class DmaModel:
         """Add a TLP to the link."""
         index = len(self.ops)
         self.ops.append((tlp, segment, aborted))
-        if tlp.kind != Kind.MWR or aborted:
+        if tlp.kind not in POSTED or aborted:
             return
         device = segment << 16 | tlp.rid
-        page   = self.pages[device, tlp.address >> 12]
         if tlp.ep:
             self.expected_errors.append((CAUSES["poisoned write"], device, tlp.address))
             return
+        if index in self.interrupts:
+            return
+        page = self.pages[device, tlp.address >> 12]
+        if page.peer:
+            self.expected_errors.append((CAUSES["aperture"], device, tlp.address))
         enables = [tlp.first_be, *[0xF] * (tlp.length - 2), tlp.last_be][:tlp.length]
         last    = (tlp.address & 0xFFF) + 4 * tlp.length - 1
-        if page.denied or not any(enables):
+        if page.refused or not any(enables):
             return
         if page.write != OKAY and last & 0x800:
             self.expected_errors.append((CAUSES["write error"], device, tlp.address))
@@ -73,9 +86,41 @@ class DmaModel:
                 history = self.history.setdefault(spa, [(-1, self.memory.read(spa, 1)[0])])
                 history.append((index, byte))
 
+    def add_interrupt(self, tlp, *, segment=0, aborted=False):
+        """Add a write of one Dword, or a message, that is an interrupt."""
+        self.interrupts.add(len(self.ops))
+        self.add(tlp, segment=segment, aborted=aborted)
+
+    def writes_before(self, index, device):
+        """Count the writes of ``device`` before an op that memory must have answered."""
+        count = 0
+        for n, (tlp, segment, aborted) in enumerate(self.ops[:index]):
+            if (tlp.kind == Kind.MWR and n not in self.interrupts and not (aborted or tlp.ep)
+                    and segment << 16 | tlp.rid == device):
+                page   = self.pages[device, tlp.address >> 12]
+                count += not page.refused and bool(tlp.first_be or tlp.last_be)
+        return count
+
+    def _check_signals(self):
+        """All interrupts came, those of one device in order."""
+        want = {}
+        for index in sorted(self.interrupts):
+            tlp, segment, aborted = self.ops[index]
+            if not (aborted or tlp.ep):
+                want.setdefault(segment << 16 | tlp.rid, []).append(index)
+        came = {}
+        for index, device, *got in self.signals:
+            tlp = self.ops[index][0]
+            is_message = tlp.kind == Kind.MSG
+            assert got == [1 + is_message, 0 if is_message else tlp.address & 0xFFFC,
+                           tlp.code if is_message else int.from_bytes(tlp.payload, "little")]
+            came.setdefault(device, []).append(index)
+        assert came == want
+
     def check(self):
         """Compare memory, completions, errors and retirements with the model."""
         assert self.memory.idle
+        self._check_signals()
         refusals = []
         for index, (tlp, segment, _) in enumerate(self.ops):
             if tlp.kind == Kind.MRD:
@@ -90,9 +135,11 @@ class DmaModel:
         device = segment << 16 | tlp.rid
         page   = self.pages[device, tlp.address >> 12]
         count  = byte_count(tlp.length, tlp.first_be, tlp.last_be)
-        if page.denied:
-            refusals.append((tlp.rid, tlp.tag, tlp.tc, tlp.attr, Status[page.denied].value, count,
+        if page.refused:
+            refusals.append((tlp.rid, tlp.tag, tlp.tc, tlp.attr, Status[page.refused].value, count,
                              lower_address(tlp.address, tlp.first_be)))
+            if page.peer:
+                self.expected_errors.append((CAUSES["aperture"], device, tlp.address))
             return
         base = page.frame << 12
         made = completions(tlp, lambda at, size: bytes(size), cid=CID, mps=self.max_payload)

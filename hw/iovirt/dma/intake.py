@@ -121,22 +121,21 @@ class WriteIntake(wiring.Component):
 
         # Nothing stops a write between its first beat and the queue, so both ends are reserved.
         beat, head = self.i.payload, Signal()
-        good, free = Signal(), Signal()
+        good, free, signal = Signal(), Signal(), Signal()
         m.d.comb += [
             free.eq(self.slot.valid),
             self.i.ready.eq(~beat.first | (free & (queue.level < QUEUE_DEPTH // 2))),
             head.eq(self.i.valid & self.i.ready),
             good.eq(~beat.abort & ~beat.header.ep),
-            self.slot.ready.eq(head & beat.last & good),
+            self.slot.ready.eq(head & beat.last & good & ~signal),
         ]
         if self.signals:
-            signal = beat.header.signal != SignalKind.NONE
             m.d.comb += [
+                signal.eq(beat.header.signal != SignalKind.NONE),
                 free.eq(Mux(signal, self.signal_slot.valid, self.slot.valid)),
-                self.slot.ready.eq(head & beat.last & good & ~signal),
                 self.signal_slot.ready.eq(head & good & signal),
             ]
-        self._elaborate_payload(m, head, beat)
+        self._elaborate_payload(m, head & ~signal, beat)
         self._elaborate_request(m, queue, head, beat)
         self._elaborate_forward(m, queue)
 
@@ -151,7 +150,7 @@ class WriteIntake(wiring.Component):
                                     + Mux(self.i.valid | recent.any(), HIDDEN_WRITES, 0))
         return m
 
-    def _elaborate_payload(self, m, head, beat):
+    def _elaborate_payload(self, m, stores, beat):
         # Two stages: take the beat, rotate it. A slot that an aborted write leaves is used again.
         lane = beat.header.address[2:2 + exact_log2(self.lanes)]
         taken = Signal.like(lane)
@@ -160,7 +159,7 @@ class WriteIntake(wiring.Component):
         moved = Signal()
         port  = self.payload
         m.d.sync += [
-            moved.eq(head),
+            moved.eq(stores),
             taken.eq(lane),
             words.eq(beat.data),
             port.en.eq(moved),
@@ -172,7 +171,7 @@ class WriteIntake(wiring.Component):
             Cat(*place).eq(Cat(Mux(beat.first, 0, row), self.slot.payload)),
             Cat(port.row, port.slot).eq(Cat(*place)),
         ]
-        with m.If(head):
+        with m.If(stores):
             m.d.sync += row.eq(Mux(beat.first, 0, row) + 1)
 
     def _elaborate_request(self, m, queue, head, beat):
