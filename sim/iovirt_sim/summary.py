@@ -41,6 +41,7 @@ def summary(name, build):
              f"{simulation['bytes_per_clk']} bytes per clock in {simulation['cycles']} clocks, "
              f"hit rate {simulation['row_hit_rate']} per row, {simulation['tlp_hit_rate']} per "
              "TLP"),
+        *_io(simulation),
         ("area, ECP5", ", ".join(f"{total[column]:g} {column}" for column in total)),
         ("", _largest(synthesis["area"], f"iovirt_{name}")),
         ("Verilog", f"{module}.v, beside it the manifest, the C header and the registers"),
@@ -49,6 +50,18 @@ def summary(name, build):
     ]
     heading = f"== iovirt {name}, configuration {simulation['configuration_hash']}"
     return [heading, *(f"{what:>10}  {text}" for what, text in lines if text)]
+
+
+def _io(simulation):
+    """Tell of interrupts and of programmed I/O, if the simulation had them."""
+    lines = []
+    if irq := simulation.get("interrupts"):
+        lines.append(("interrupts", f"{irq['sent']} sent, {irq['recorded']} recorded, each after "
+                      f"the DMA before it, {irq['clocks_to_record']} clocks later on average"))
+    if pio := simulation.get("programmed_io"):
+        lines.append(("cores", f"{pio['reads']} reads and {pio['writes']} writes of a device: "
+                      "every byte and the order behind DMA are right"))
+    return lines
 
 
 def _largest(areas, top):

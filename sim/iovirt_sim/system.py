@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from .drivers import InterruptDriver, PioDriver, Registers
 from .platform import FAULTS, FQH, FQT, Platform, iotinval_gvma
 from .tables import PTE
 from .tlp import Tlp
-from .verilated import Program, Timeout
+from .verilated import Program, Record, Timeout
 
 __all__ = ["COUNTERS", "ERRORS", "REGISTERS", "ErrorRecord", "Fault", "System"]
 
@@ -26,10 +27,14 @@ WIDE = {"capabilities", "ddtp", "cqb", "fqb", "tr_req_iova", "tr_req_ctl", "tr_r
 ERRORS = ("none", "malformed", "unsupported", "nullified", "bus_range", "poisoned_write",
           "unexpected_completion", "memory_write_error", "memory_read_poison",
           "memory_read_abort", "unhandled_message", "fault_lost", "msi_denied", "msi_ecc",
-          "msi_write_error")
+          "msi_write_error", "queue_stopped", "peer_denied", "pio_timeout", "pio_unsupported",
+          "pio_abort", "pio_poison", "pio_link_down", "pio_no_target", "pio_retry",
+          "completion_mismatch", "completion_late")
 COUNTERS = ("requests", "hits", "misses", "walks", "prefetch_walks", "table_reads", "faults",
             "faults_lost", "invalidations", "fences", "fence_clocks", "reads", "writes",
-            *(f"error_{name}" for name in ERRORS[1:]))
+            *(f"error_{name}" for name in ERRORS[1:15]), "errors_lost",
+            *(f"error_{name}" for name in ERRORS[15:]), "interrupts", "events_dropped",
+            "heads_forged", "irt_corrected", "records", "notifications", "pio_reads", "pio_writes")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class System:
 
     def __init__(self, sim, config, *, mode=None, levels=None, bring_up=True, queue=None):
         self.sim, self.config = sim, config
+        self.registers = Registers(config)
         self.platform = Platform(config, mode=mode, levels=levels)
         self.fault_entries = 1024
         sim.set(np_limit=config.pcie.np_credits, mps=config.pcie.max_payload_bytes)
@@ -85,6 +91,14 @@ class System:
         self.sim.reset()
         self.sim.poll_csr(REGISTERS["status"], mask=1, value=1, size=4)
         self.fault_head = 0
+
+    def interrupts(self):
+        """Return a driver of the interrupt block."""
+        return InterruptDriver(self)
+
+    def pio(self, **options):
+        """Return a driver of programmed I/O."""
+        return PioDriver(self, **options)
 
     # What is prepared
 
@@ -133,16 +147,22 @@ class System:
 
     def read(self, name):
         """Return a register."""
-        return self.sim.read_csr(REGISTERS[name], 8 if name in WIDE else 4)
+        return self.sim.read_csr(*self._place(name))
 
     def write(self, name, value):
         """Write a register; return the AXI response."""
-        return self.sim.write_csr(REGISTERS[name], value, 8 if name in WIDE else 4)
+        offset, size = self._place(name)
+        return self.sim.write_csr(offset, value, size)
 
     def poll(self, name, mask, value, **more):
         """Read a register until the bits under ``mask`` are ``value``."""
-        return self.sim.poll_csr(REGISTERS[name], mask=mask, value=value,
-                                 size=8 if name in WIDE else 4, **more)
+        offset, size = self._place(name)
+        return self.sim.poll_csr(offset, mask=mask, value=value, size=size, **more)
+
+    def _place(self, name):
+        if name in REGISTERS:
+            return REGISTERS[name], 8 if name in WIDE else 4
+        return self.registers.offset(name), self.registers.size(name)
 
     def counter(self, name):
         """Return a counter."""
@@ -175,6 +195,11 @@ class System:
         self.write("error_status", 1)
         return ErrorRecord(ERRORS[record & 0x1F], record >> 16 & 0xFFFF, address,
                            record >> 8 & 0xFF)
+
+    @staticmethod
+    def records(events):
+        """Return the records of event queues among events of a run."""
+        return [Record.of(event) for event in events if event.kind == "record"]
 
     @staticmethod
     def completions(events, op):

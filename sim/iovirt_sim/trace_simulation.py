@@ -7,6 +7,7 @@ from collections import Counter
 
 from .platform import PAGE, Platform, iodir_inval_ddt, iotinval_gvma
 from .replay import plan_trace
+from .trace_io import TraceIo
 from .traces import TraceError, read_trace
 from .verilated import CheckFailed, Design, open_simulation
 
@@ -46,6 +47,7 @@ def simulate_trace(config, path, *, rows=None, lead=0, latency=20, seed=1, vcd=N
         sim.set(seed=seed, table_latency=latency, table_write_latency=latency, dma_latency=latency,
                 dma_write_latency=latency, np_limit=config.pcie.np_credits,
                 rcb=config.pcie.rcb_bytes, mps=min(MPS, config.pcie.max_payload_bytes), mrrs=MRRS)
+        replay.io = TraceIo(platform, sim, slow=slow)
         replay.start(sim)
         began = time.perf_counter()
         for at in range(0, len(trace), BATCH):
@@ -63,7 +65,7 @@ def simulate_trace(config, path, *, rows=None, lead=0, latency=20, seed=1, vcd=N
         raise TraceFailed(f"{path}: {len(faults)} faults; the first has cause {cause}, device "
                           f"{device:#x}, iova {iova:#x}")
     return {"simulator": "amaranth" if slow else "verilator",
-            **_report(replay, plan, counts, seconds, path)}
+            **_report(replay, plan, counts, seconds, path), **replay.io.report(counts)}
 
 
 class _Replay:
@@ -75,6 +77,7 @@ class _Replay:
         self.row_of  = array("q")   # of each operation of the program
         self.current = 0
         self.bytes   = 0
+        self.io      = None
         self.invalidations = 0
 
     def start(self, sim):
@@ -83,6 +86,7 @@ class _Replay:
             self._usable(rid)
             self.platform.attach(rid, dom)
         self.platform.bring_up()
+        self.io.start()
         self.flush(sim)
         sim.clear_statistics()
 
@@ -106,6 +110,8 @@ class _Replay:
             self.platform.command(iodir_inval_ddt(row.rid if row.scope == "S" else None))
         elif row.kind == "invwait":
             self.platform.fence()
+        elif row.kind == "msi":
+            self.io.msi(row, self.path)
         self._note()
 
     def _note(self):
@@ -161,7 +167,7 @@ class _Replay:
                 from None
 
     def end(self, sim):
-        """Wait for everything and drain."""
+        """Wait for everything, interrupts and cores too, and drain."""
         self.platform.program.wait()
         self.platform.fence()
         self.platform.program.forget(0xffff)

@@ -26,6 +26,7 @@ class TraceRow:
 
     ``scope`` is "G", "D", "P" or "S" of an invalidation. ``reach`` counts the bytes from ``addr``
     to the end of the whole access; ``present`` has a bit for each page of the aligned group of 8.
+    ``data`` and ``index`` are the data and the table entry of an interrupt.
     """
 
     seq: int
@@ -39,6 +40,8 @@ class TraceRow:
     scope: str = ""
     reach: int = 0
     present: int = 0
+    data: int = 0
+    index: int = 0
 
 
 def read_trace(path, *, limit=None):
@@ -133,6 +136,7 @@ class _Line:
 
     def msi(self, row):
         row.rid, row.addr = self.integer(3, 16, 1 << 16), self.integer(4, 16)
+        row.data, row.index = self.integer(10, 16, 1 << 32), self.integer(11, 10, 1 << 16)
 
     def scope(self, letters):
         if self.fields[10] not in tuple(letters):

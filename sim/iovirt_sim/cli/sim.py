@@ -101,5 +101,20 @@ def _rows(result):
          f"{result['commands']}, {result['fences']}, {result['clocks_per_fence']}"),
         ("clocks to memory", histogram),
         ("faults", sum(result["faults"].values())),
+        *_io_rows(result),
         ("simulated clocks/second", result["cycles_per_second"]),
     ]
+
+
+def _io_rows(result):
+    rows = []
+    if irq := result.get("interrupts"):
+        rows += [("interrupts, recorded, behind DMA of their source",
+                  f"{irq['sent']}, {irq['recorded']}, {irq['behind_dma']}"),
+                 ("clocks to the record, notifications",
+                  f"{irq['clocks_to_record']}, {irq['notifications']}")]
+    if pio := result.get("programmed_io"):
+        rows += [("reads, writes of cores", f"{pio['reads']}, {pio['writes']}"),
+                 ("clocks each, in order behind DMA",
+                  f"{pio['clocks']}, {pio['order_checked']}")]
+    return rows
