@@ -91,29 +91,38 @@ class WriteUnits(wiring.Component):
         quads = self.bus_width // 64
         bus_log2 = exact_log2(self.bus_width // 8)
 
-        # `done` are the units of this beat that have gone.
+        # `done` are the units of this beat that have gone. Beats of less than 8 bytes are merged:
+        # `merged` has the bytes of those before, of the same unit.
         done, want = Signal(quads), Signal(quads)
         pick, rest = Signal(range(quads)), Signal(quads)
+        merged, merged_be = Signal(64), Signal(8)
         useful = where.memory | (where.config & now.single)
+        lane = Signal(range(quads))
         m.d.comb += [
-            want.eq(Cat(beat.strb.word_select(n, 8).any() for n in range(quads)) & ~done
-                    & useful.replicate(quads)),
+            want.eq(Cat(beat.strb.word_select(n, 8).any() | (merged_be.any() & (lane == n))
+                        for n in range(quads)) & ~done & useful.replicate(quads)),
             pick.eq(lowest_of(want)),
             rest.eq(want & ~(1 << pick)),
         ]
 
         started, position, offset = Signal(), Signal(PAGE_LOG2), Signal(PAGE_LOG2)
         out = Signal.like(self.o.payload)
-        advance, last_unit, moves = Signal(), Signal(), Signal()
+        advance, last_unit, moves, keeps = Signal(), Signal(), Signal(), Signal()
+        here, following = Signal(8), Signal(PAGE_LOG2)
         low, high = out.be[:4], out.be[4:]
         m.d.comb += [
             offset.eq(Mux(started, position, now.offset)),
+            lane.eq(offset[QUAD_LOG2:bus_log2]),
+            following.eq((offset | ((1 << now.size) - 1)[:7]) + 1),
+            keeps.eq(~beat.last & (following[:QUAD_LOG2] != 0)),
+            here.eq(Mux(want.any(), beat.strb.word_select(pick, 8), 0)),
             out.source.eq(now.source),
             out.quad.eq(Cat(pick[:bus_log2 - QUAD_LOG2], offset[bus_log2:])),
-            out.data.eq(beat.data.word_select(pick, 64)),
+            *(out.data[8 * n:8 * n + 8].eq(Mux(here[n],
+                                               beat.data.word_select(pick, 64)[8 * n:8 * n + 8],
+                                               merged[8 * n:8 * n + 8])) for n in range(8)),
             # Several beats are no register, but the configuration unit is to tell so.
-            out.be.eq(Mux(want.any(), beat.strb.word_select(pick, 8),
-                          where.config & ~now.single)),
+            out.be.eq(here | merged_be | (where.config & ~now.single)),
             last_unit.eq((rest == 0) | where.config),
             out.ends.eq(last_unit & beat.last),
             out.register.eq(now.single & (rest == 0) & (low.any() ^ high.any())
@@ -125,15 +134,17 @@ class WriteUnits(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                self.o.valid.eq(sources.o.valid & beats.o.valid & (want.any() | beat.last)),
+                self.o.valid.eq(sources.o.valid & beats.o.valid & ~keeps
+                                 & (want.any() | beat.last)),
                 self.o.payload.eq(out),
             ]
         with m.If(moves):
             m.d.sync += done.eq(done | (1 << pick))
             with m.If(last_unit):
-                within = ((1 << now.size) - 1)[:7]
                 m.d.sync += [
                     done.eq(0),
                     started.eq(~beat.last),
-                    position.eq((offset | within) + 1),
+                    position.eq(following),
+                    merged.eq(out.data),
+                    merged_be.eq(Mux(keeps & where.memory, out.be, 0)),
                 ]
