@@ -3,15 +3,16 @@
 import random
 
 from iovirt.dma.intake import HIDDEN_CLOCKS, HIDDEN_WRITES, WriteIntake
+from iovirt.dma.layouts import TicketKind
 from iovirt_sim.harness import simulate
 from iovirt_sim.streams import receive, send
 
 ROWS, SLOTS = 16, 4
 
 
-def intake(data_width=64):
+def intake(data_width=64, **more):
     return WriteIntake(data_width=data_width, rows=ROWS, slots=SLOTS, tickets=8, classes=2,
-                       link_order=False)
+                       link_order=False, **more)
 
 
 def beats(address, words, *, abort=False, **header):
@@ -169,3 +170,64 @@ def test_no_write_is_lost_while_the_remap_engine_waits():
             8 * n for n in range(25)]
 
     simulate(dut, producer, consumer)
+
+
+def test_signal_takes_a_slot_of_its_own_and_keeps_its_place():
+    dut = intake(signals=8)
+    store, kept, ended = Store(dut), [], []
+
+    async def producer(ctx):
+        await send(ctx, dut.i, [*beats(0, [1]), *beats(0xFEE0_1238, [7], signal=1, turn=1),
+                                *beats(8, [2]), *beats(0xFFFF_FFFF_0000, [0x27], signal=2),
+                                *beats(0x1238, [7], signal=1, ep=1, turn=1)])
+
+    async def consumer(ctx):
+        got = [got for got, in await receive(ctx, dut.request, 4)]
+        assert [request.bypass for request in got] == [0, 1, 0, 1]
+        ids = [dut.ticket.from_bits(request.id) for request in got]
+        assert [(id.slot, id.kind) for id in ids] == [
+            (2, TicketKind.WRITE), (5, TicketKind.SIGNAL), (3, TicketKind.WRITE),
+            (6, TicketKind.SIGNAL)]
+        (error,), = await receive(ctx, dut.error, 1)
+        assert (error.cause.value, error.address) == (5, 0x1238)
+
+    async def signal_slots(ctx):
+        for slot in (5, 6, 7):
+            ctx.set(dut.signal_slot.payload, slot)
+            ctx.set(dut.signal_slot.valid, 1)
+            await ctx.tick().until(dut.signal_slot.ready)
+
+    async def watch(ctx):
+        port, end = dut.signal_entry, dut.finish
+        async for _, _, en, slot, data, valid, turn in ctx.tick().sample(
+                port.en, port.slot, port.data, end.valid, end.turn):
+            if en:
+                signal = data.signal
+                kept.append((slot, signal.kind.value, signal.segment, signal.rid, signal.offset,
+                             signal.data, data.turn))
+            ended.extend([turn] * valid)
+
+    async def pool(ctx):
+        await slots(ctx, dut, [2, 3, 1])
+
+    simulate(dut, producer, consumer, background=[store.testbench, pool, signal_slots, watch])
+    assert kept == [(5, 1, 5, 0x102, 0x1238, 7, 1), (6, 2, 5, 0x102, 0, 0x27, 0)]
+    assert set(store.entries) == {2, 3} and {slot for slot, _ in store.words} == {2, 3}
+    assert ended == [1]
+
+
+def test_signal_waits_for_a_slot_of_its_own_only():
+    dut = intake(signals=4)
+
+    async def testbench(ctx):
+        ctx.set(dut.slot.valid, 1)
+        ctx.set(dut.i.payload, beats(0, [1], signal=1)[0])
+        ctx.set(dut.i.valid, 1)
+        await ctx.tick().repeat(5)
+        assert not ctx.get(dut.i.ready)
+        ctx.set(dut.slot.valid, 0)
+        ctx.set(dut.signal_slot.valid, 1)
+        assert ctx.get(dut.i.ready) and ctx.get(dut.signal_slot.ready)
+        assert not ctx.get(dut.slot.ready)
+
+    simulate(dut, testbench)

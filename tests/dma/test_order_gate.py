@@ -15,9 +15,9 @@ from iovirt_sim.streams import receive, send
 class CountedGate(wiring.Component):
     """A gate, with the counts it asks."""
 
-    def __init__(self, *, slots, classes, width):
+    def __init__(self, *, slots, classes, width, in_order=False):
         self.width = width
-        self.gate  = OrderGate(slots=slots, classes=classes, number_width=width)
+        self.gate  = OrderGate(slots=slots, classes=classes, number_width=width, in_order=in_order)
         self.order = WriteOrder(classes=classes, width=width)
         members    = self.gate.signature.members
         super().__init__({"i": members["i"], "o": members["o"]})
@@ -32,11 +32,12 @@ class CountedGate(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("slots, width", [(4, 6), (16, 7)])
-def test_reads_go_when_their_writes_are_done_and_not_before(slots, width):
+@pytest.mark.parametrize("slots, width, in_order", [(4, 6, False), (16, 7, False), (4, 6, True),
+                                                    (5, 6, True), (16, 7, True)])
+def test_what_waits_goes_when_its_writes_are_done_and_not_before(slots, width, in_order):
     rng  = random.Random(slots)
-    dut  = CountedGate(slots=slots, classes=4, width=width)
-    done, needs, out = [0] * 4, {}, []
+    dut  = CountedGate(slots=slots, classes=4, width=width, in_order=in_order)
+    done, most, needs, out = [0] * 4, [0] * 4, {}, []
 
     async def producer(ctx):
         for _ in range(80):
@@ -44,7 +45,9 @@ def test_reads_go_when_their_writes_are_done_and_not_before(slots, width):
                 await ctx.tick()
             slot  = rng.choice([slot for slot in range(slots) if slot not in needs])
             order = rng.randrange(4)
-            needs[slot] = order, done[order] + rng.choice([0, 0, 3, 10]), rng.random() < 0.2
+            # Numbers of a class never fall.
+            most[order] = max(most[order], done[order] + rng.choice([0, 0, 3, 10]))
+            needs[slot] = order, most[order], not in_order and rng.random() < 0.2
             await send(ctx, dut.i, [{"slot": slot, "order": order, "denied": int(needs[slot][2]),
                                      "number": needs[slot][1] % (1 << width)}])
         while needs:
@@ -52,9 +55,13 @@ def test_reads_go_when_their_writes_are_done_and_not_before(slots, width):
 
     async def consumer(ctx):
         while True:
-            (slot,), = await receive(ctx, dut.o, 1, gap=lambda: rng.choice([0, 0, 4]))
-            order, number, denied = needs.pop(slot)
-            assert denied or done[order] >= number, f"read passed {number - done[order]} writes"
+            (slot,), = await receive(ctx, dut.o, 1, gap=lambda: rng.choice([0, 0, 4, 30]))
+            order, number, denied = needs[slot]
+            assert denied or done[order] >= number, f"slot passed {number - done[order]} writes"
+            if in_order:
+                assert slot == next(key for key, entry in needs.items() if entry[0] == order), \
+                    "the order of a class was not kept"
+            del needs[slot]
             out.append(slot)
 
     async def memory(ctx):
@@ -68,6 +75,26 @@ def test_reads_go_when_their_writes_are_done_and_not_before(slots, width):
 
     simulate(dut, producer, background=[memory, consumer])
     assert len(out) == 80 and max(done) > 1 << width - 2
+
+
+def test_those_of_a_class_that_waited_leave_in_order_and_behind_another_class():
+    dut = CountedGate(slots=8, classes=2, width=7, in_order=True)
+    got = []
+
+    async def testbench(ctx):
+        await send(ctx, dut.i, [{"slot": n, "order": n == 4, "number": 9 * (n != 4)}
+                                for n in range(8)])
+        ctx.set(dut.order.respond.en, 1)
+        await ctx.tick().repeat(9)
+        ctx.set(dut.order.respond.en, 0)
+        await ctx.tick().repeat(40)
+        for _ in range(16):
+            ctx.set(dut.o.ready, 1)
+            _, _, valid, slot = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            got.extend([slot] * valid)
+
+    simulate(dut, testbench, deadline=200)
+    assert got == [4, 0, 1, 2, 3, 5, 6, 7]
 
 
 def test_waiting_reads_do_not_stop_others():
