@@ -211,6 +211,7 @@ class PioConfig:
     guests : guests that have a quota of tags of their own.
     errors : records in the ring of errors.
     root_port : "builtin", or "core" to pass accesses to the port's own header to the PCIe core.
+    vendor_id, device_id : of the built-in header. The defaults belong to nobody: use your own.
     clock_mhz : frequency of the clock, for time-outs.
     """
 
@@ -226,6 +227,8 @@ class PioConfig:
     guests: int = 16
     errors: int = 16
     root_port: str = "builtin"
+    vendor_id: int = 0xfff0
+    device_id: int = 0x0001
     clock_mhz: int = 125
 
     def __post_init__(self):
@@ -241,6 +244,8 @@ class PioConfig:
         _power_of_two("pio.guests", self.guests, 2, 256)
         _power_of_two("pio.errors", self.errors, 4, 256)
         _choice("pio.root_port", self.root_port, ("builtin", "core"))
+        _range("pio.vendor_id", self.vendor_id, 1, 0xfffe)
+        _range("pio.device_id", self.device_id, 0, 0xffff)
         _range("pio.clock_mhz", self.clock_mhz, 1, 4095)
 
 

@@ -16,9 +16,11 @@ from .pcie.lost import PulseRecord
 from .pcie.receiver import Receiver
 from .pcie.transmitter import KINDS, Transmitter
 from .pcie.unclaimed import Unclaimed
+from .pio.engine import PioEngine
 from .remap.engine import VECTORS, RemapEngine
 from .stream import StreamQueue
 from .top_interrupts import connect_interrupts
+from .top_pio import connect_pio
 from .top_registers import connect_control, connect_counters, connect_errors
 
 __all__ = ["IOVirt", "connect_table", "csr_address_width"]
@@ -55,6 +57,8 @@ class IOVirt(wiring.Component):
                                           v                        |
         csr <-> RegisterBank           TablePort <-----------------'
                                           '--> table
+        pio <-> PioEngine --posted, non_posted--> Transmitter
+                    '--completion-- Receiver
 
     See docs/architecture.md for what each part guarantees, docs/interfaces.md for the ports and
     what the integrator has to provide. All ports belong to the clock domain ``sync``.
@@ -86,6 +90,14 @@ class IOVirt(wiring.Component):
         Interrupt wires of the IOMMU, level, active high.
     irq_wires : ``Out(irq.wires)``
         Wires of event queues, level, active high. Only with the interrupt block.
+    pio : ``In(Axi4Signature(...))``
+        Accesses of cores to devices. Only with programmed I/O, like all that follow.
+    port_interrupt : ``Out(1)``
+        INTA of the port itself, level, active high.
+    secondary_reset, link_disable : ``Out(1)``
+        What software asks of the link. These three only with the built-in header.
+    cfg_mgmt : ``Out(CfgMgmtSignature())``
+        To the PCIe core that has the header. Only then.
     """
 
     def __init__(self, config):
@@ -111,7 +123,11 @@ class IOVirt(wiring.Component):
             readers=2, writers=len(tags), data_width=config.table_width,
             address_width=address_width, read_tag_width=self._engine.read_tag_width,
             write_tag_width=tags, cache=config.dma.cache, prot=config.dma.prot, qos=config.dma.qos)
-        self._transmitter = Transmitter(data_width=width, ports=2,
+        kinds = ["completion", "completion"]
+        if config.pio.enable:
+            self._pio = PioEngine(data_width=width, pio=config.pio, pcie=config.pcie)
+            kinds += ["posted", "non_posted"]
+        self._transmitter = Transmitter(data_width=width, ports=len(kinds), kinds=kinds,
                                         max_payload_bytes=config.pcie.max_payload_bytes)
         self._credits = [name for pair in KINDS.values() for name in pair]
         super().__init__({
@@ -129,7 +145,15 @@ class IOVirt(wiring.Component):
                                               address_width=csr_width)),
             "wsi":        Out(VECTORS),
             **({"irq_wires": Out(irq.wires)} if irq.enable else {}),
+            **(self._pio_members() if config.pio.enable else {}),
         })
+
+    def _pio_members(self):
+        members = self._pio.signature.members
+        if self._pio.builtin:
+            return {"pio": members["bus"], "port_interrupt": Out(1), "secondary_reset": Out(1),
+                    "link_disable": Out(1)}
+        return {"pio": members["bus"], "cfg_mgmt": members["cfg_mgmt"]}
 
     def elaborate(self, platform):
         m = Module()
@@ -161,7 +185,6 @@ class IOVirt(wiring.Component):
         connect_table(m, remap, table)
         connect(m, table.bus, flipped(self.table))
         connect(m, flipped(self.csr), bank.bus)
-        connect(m, receiver.completion, unclaimed.completion)
         connect(m, receiver.message, unclaimed.message)
         m.d.comb += [
             *(getattr(transmitter, name).eq(getattr(self, name)) for name in self._credits),
@@ -179,17 +202,26 @@ class IOVirt(wiring.Component):
             errors.append(interrupts.error)
             lost.append(interrupts.lost)
 
+        if not self.config.pio.enable:
+            connect(m, receiver.completion, unclaimed.completion)
+        else:
+            m.submodules.pio = pio = self._pio
+            connect(m, pio.posted, transmitter.i[2])
+            connect(m, pio.non_posted, transmitter.i[3])
+            errors.append(pio.error)
+            lost.append(pio.lost)
+
         m.submodules.error_log = error_log = ErrorLog(ports=len(errors))
         for source, port in zip(errors, error_log.record, strict=True):
             connect(m, source, port)
-        connect_control(m, bank, receiver=receiver, dma=dma, remap=remap, completer=completer)
+        connect_control(m, bank, receiver=receiver, dma=dma, remap=remap, completer=completer,
+                        port=self._pio.port if self.config.pio.enable else None)
+        if self.config.pio.enable:
+            connect_pio(m, self, pio, receiver=receiver, dma=dma, bank=bank, log=error_log,
+                        interrupts=self._interrupts if irq else None)
         connect_errors(m, bank, error_log)
         connect_counters(m, bank, receiver=receiver, remap=remap, table=table)
-        m.d.comb += [
-            bank.errors_lost.count.increment.eq(Cat(lost).any()),
-            receiver.secondary.eq(bank.root_port.secondary.value),
-            receiver.subordinate.eq(bank.root_port.subordinate.value),
-        ]
+        m.d.comb += bank.errors_lost.count.increment.eq(Cat(lost).any())
         return m
 
     def _translation(self, m, dma, remap):

@@ -1,5 +1,6 @@
 """How registers, error log and counters are connected in the whole block."""
 
+from amaranth import *
 from amaranth.lib.wiring import connect
 
 from .pcie.layouts import ErrorCause
@@ -8,20 +9,27 @@ from .remap.engine import EVENTS
 __all__ = ["connect_control", "connect_counters", "connect_errors"]
 
 
-def connect_control(m, bank, *, receiver, dma, remap, completer):
-    """Connect page 0, and the settings of the data path."""
+def connect_control(m, bank, *, receiver, dma, remap, completer, port=None):
+    """Connect page 0, and the settings of the data path; ``port`` has those of the header."""
     for name in remap.registers.signature.members:
         connect(m, getattr(bank, name), getattr(remap.registers, name))
-    port = bank.root_port
+    own = bank.root_port
+    mps = bank.device_control.mps.value
     m.d.comb += [
         remap.prefetch_enable.eq(bank.features.prefetch.value),
         bank.status.ready.read.eq(remap.ready & dma.ready),
-        receiver.max_payload.eq(bank.device_control.mps.value),
-        receiver.bus_range_enable.eq(port.check.value),
-        dma.max_payload.eq(bank.device_control.mps.value),
-        dma.completer_id.eq(port.completer_id.value),
-        completer.rid.eq(port.completer_id.value),
+        receiver.max_payload.eq(mps),
+        receiver.bus_range_enable.eq(own.check.value),
+        receiver.secondary.eq(own.secondary.value if port is None else port.secondary),
+        receiver.subordinate.eq(own.subordinate.value if port is None else port.subordinate),
+        dma.completer_id.eq(own.completer_id.value),
+        completer.rid.eq(own.completer_id.value),
     ]
+    if port is None:
+        m.d.comb += dma.max_payload.eq(mps)
+    else:
+        # A register, as both are settings; so the choice is in nobody's path.
+        m.d.sync += dma.max_payload.eq(Mux(own.check.value & (port.mps < mps), port.mps, mps))
 
 
 def connect_errors(m, bank, log):
