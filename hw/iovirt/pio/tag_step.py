@@ -113,10 +113,14 @@ class TagStep(wiring.Component):
             new.since.eq(old.since),
             new.data.eq(old.data),
         ]
+        sound = Signal()  # all beats of this TLP so far
         with m.If(op.look):
             self._look(m, op)
+            # A tag is about to change hands.
+            with m.If(self.expired | (self.end & self.down)):
+                m.d.sync += sound.eq(0)
         with m.Elif(op.beat):
-            self._complete(m, op, match, position)
+            self._complete(m, op, match, position, sound)
         self._keep_first(m, op, fresh)
 
         m.d.comb += [
@@ -155,9 +159,9 @@ class TagStep(wiring.Component):
         with m.Elif(self._over & (op.returned == op.entry.lap) & self.may_expire):
             m.d.comb += [self.write.eq(1), new.phase.eq(Phase.ENDED), self.expired.eq(1)]
 
-    def _complete(self, m, op, match, position):
+    def _complete(self, m, op, match, position, sound):
         """Judge a beat of a completion, and at the last one its TLP."""
-        sound, good, new, facts = Signal(), Signal(), self.progress, op.facts
+        good, new, facts = Signal(), self.progress, op.facts
         live, ends = self._waiting | self._quarantined, Signal()
         m.d.comb += good.eq(facts.ours & live & match.matches & (op.first | sound))
         m.d.sync += sound.eq(good)
