@@ -2,7 +2,6 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .queue_layouts import (
@@ -15,7 +14,8 @@ from .queue_layouts import (
     slot_state,
     tail_state,
 )
-from .queue_registers import Control, GuestWord, ModerationSetting, Status, Word
+from .queue_registers import Control, GuestWord, ModerationSetting, Word
+from .queue_words import QueueView, WordMemory
 
 __all__ = ["QueueAccess"]
 
@@ -24,8 +24,10 @@ class QueueAccess(wiring.Component):
     """Execute accesses to the registers of queues, one after the other.
 
     A new HEAD is accepted iff new - HEAD <= TAIL - HEAD (modulo 2**32), else it is counted in
-    FORGED. RUN can be set only while the queue is drained (STATUS.busy is 0) and SIZE is legal;
-    it reads back what the queue does. An access takes up to 30 clocks.
+    FORGED. But a reader may see a record, by its phase, before the tail has moved, as tails move in
+    the order of records of all queues: a HEAD within the records on their way waits until they are
+    written. RUN can be set only while the queue is drained (STATUS.busy is 0) and SIZE is legal;
+    it reads back what the queue does. An access takes up to 30 clocks, apart from that.
 
     Parameters
     ----------
@@ -54,6 +56,9 @@ class QueueAccess(wiring.Component):
         self.queues        = queues
         self.queue_width   = queue_width
         self.address_width = address_width
+        self._words = WordMemory(queues=queues, queue_width=queue_width)
+        self._view  = QueueView(queue_width=queue_width, address_width=address_width)
+
         def of(op):
             return stream.Signature(data.StructLayout({"queue": queue_width, "op": op}))
         super().__init__({
@@ -76,60 +81,36 @@ class QueueAccess(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # What software has written, as it reads back.
-        m.submodules.words = words = Memory(shape=unsigned(32), depth=16 * self.queues, init=[],
-                                            attrs={"no_rw_check": 1})
-        self._write, self._read = words.write_port(), words.read_port()
+        m.submodules.words = self._words
+        m.submodules.view  = self._view
         self._now = now = Signal.like(self.access.p)
-        self._scrubbed = scrubbed = Signal()
-        scrub = Signal(range(16 * self.queues))
-        index, own = Signal(4), Signal(4)
-        m.d.comb += [
-            # A guest can change but the count of refusals.
-            own.eq(Mux(now.guest, Word.FORGED, now.word)),
-            self._read.en.eq(1),
-            self._read.addr.eq(Cat(index, now.queue)),
-            self._write.addr.eq(Mux(scrubbed, Cat(own, now.queue), scrub)),
-            self.setting.queue.eq(now.queue),
-            self.setting.word.eq(now.word[:2]),
-            self.setting.data.eq(now.data),
-            self.slots.p.queue.eq(now.queue),
-            self.tails.p.queue.eq(now.queue),
-        ]
-        with m.If(~scrubbed):
-            m.d.comb += self._write.en.eq(1)
-            m.d.sync += [scrub.eq(scrub + 1), scrubbed.eq(scrub.all())]
-
-        step, stored = Signal(2), Signal(32)
-        slots, tails = self.slots_answer, self.tails_answer
-        waiting = Signal(2)
+        self._moved, self._step = Signal(32), Signal(2)
+        self._waiting, self._stored = Signal(2), Signal(32)
+        self._own = Signal(4)
+        self._connect(m)
+        waiting, step = self._waiting, self._step
         m.d.sync += waiting.eq(waiting & ~Cat(self.slots_answered, self.tails_answered))
         with m.If(self.slots.valid & self.slots.ready):
             m.d.sync += self.slots.valid.eq(0)
         with m.If(self.tails.valid & self.tails.ready):
             m.d.sync += self.tails.valid.eq(0)
-        head, moved = Signal(32), Signal(32)
-        self._drained = drained = Signal()
-        m.d.sync += [
-            head.eq(tails.tail - tails.unread),
-            moved.eq(now.data - head),
-            drained.eq((slots.issued == tails.done) & ~tails.notifying),
-        ]
 
+        index, loaded = self._words.read_word, self._words.read_data
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.access.ready.eq(scrubbed)
-                m.d.sync += [now.eq(self.access.p), step.eq(0)]
-                with m.If(self.access.valid & scrubbed):
+                m.d.comb += self.access.ready.eq(self._words.ready)
+                m.d.sync += now.eq(self.access.p)
+                with m.If(self.access.valid & self._words.ready):
                     m.next = "READ"
             with m.State("READ"):
-                self._ask(m, waiting, slots=SlotOpKind.READ, tails=TailOpKind.READ)
-                m.d.comb += index.eq(own)
+                self._ask(m, slots=SlotOpKind.READ, tails=TailOpKind.READ)
+                m.d.sync += step.eq(0)
+                m.d.comb += index.eq(self._own)
                 m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(step == 0):
-                    m.d.sync += stored.eq(self._read.data)
-                    m.d.comb += index.eq(own)
+                    m.d.sync += self._stored.eq(loaded)
+                    m.d.comb += index.eq(self._own)
                 with m.If(waiting == 0):
                     m.d.sync += step.eq(step + 1)
                     with m.Switch(step):
@@ -145,25 +126,24 @@ class QueueAccess(wiring.Component):
                 m.next = "LOAD"
             with m.State("LOAD"):
                 m.d.comb += index.eq(Word.BASE_HIGH)
-                m.d.sync += self.slots.p.op.base[:32].eq(self._read.data)
+                m.d.sync += self.slots.p.op.base[:32].eq(loaded)
                 m.next = "LOAD_MORE"
             with m.State("LOAD_MORE"):
                 m.d.comb += index.eq(Word.MODERATION)
-                m.d.sync += self.slots.p.op.base[32:].eq(self._read.data)
+                m.d.sync += self.slots.p.op.base[32:].eq(loaded)
                 m.next = "ACT"
             with m.State("ACT"):
                 m.next = "ANSWER"
-                self._take(m, self._read.data, slots, tails)
-                with m.If(now.write):
-                    with m.If(now.guest):
-                        self._write_guest(m, waiting, moved, tails, stored)
-                    with m.Else():
-                        self._write_control(m, waiting, slots)
+                self._take(m)
+                with m.If(~now.write):
+                    m.d.sync += self.answer.payload.eq(self._view.value)
+                with m.Elif(now.guest):
+                    self._write_guest(m)
                 with m.Else():
-                    self._read_word(m, head, stored, slots, tails)
+                    self._write_control(m)
             # What changes the arm rule is followed by two sweeps of the queue.
             with m.State("SWEEP"):
-                self._ask(m, waiting, tails=TailOpKind.SWEEP)
+                self._ask(m, tails=TailOpKind.SWEEP)
                 m.next = "WAIT"
             with m.State("ANSWER"):
                 m.d.comb += self.answer.valid.eq(1)
@@ -171,20 +151,39 @@ class QueueAccess(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _ask(self, m, waiting, *, slots=None, tails=None):
+    def _connect(self, m):
+        now, words, view = self._now, self._words, self._view
+        m.d.comb += [
+            # A guest can change but the count of refusals.
+            self._own.eq(Mux(now.guest, Word.FORGED, now.word)),
+            words.queue.eq(now.queue),
+            words.write_word.eq(self._own),
+            view.now.eq(now),
+            view.stored.eq(self._stored),
+            view.slots.eq(self.slots_answer),
+            view.tails.eq(self.tails_answer),
+            self.setting.queue.eq(now.queue),
+            self.setting.word.eq(now.word[:2]),
+            self.setting.data.eq(now.data),
+            self.slots.p.queue.eq(now.queue),
+            self.tails.p.queue.eq(now.queue),
+        ]
+        m.d.sync += self._moved.eq(now.data - view.head)
+
+    def _ask(self, m, *, slots=None, tails=None):
         """Start operations; WAIT awaits their answers."""
-        m.d.sync += waiting.eq(Cat(C(slots is not None, 1), C(tails is not None, 1)))
+        m.d.sync += self._waiting.eq(Cat(C(slots is not None, 1), C(tails is not None, 1)))
         if slots is not None:
             m.d.sync += [self.slots.valid.eq(1), self.slots.p.op.kind.eq(slots)]
         if tails is not None:
             m.d.sync += [self.tails.valid.eq(1), self.tails.p.op.kind.eq(tails)]
             m.d.sync += self.tails.p.op.flag.eq(tails == TailOpKind.SWEEP)
 
-    def _take(self, m, moderation, slots, tails):
+    def _take(self, m):
         """Fill in what operations take with them."""
-        now          = self._now
-        moderation   = data.View(ModerationSetting, moderation[:24])
-        control      = data.View(Control, now.data[:13])
+        now, tails = self._now, self.tails_answer
+        moderation = data.View(ModerationSetting, self._words.read_data[:24])
+        control    = data.View(Control, now.data[:13])
         m.d.sync += [
             self.slots.p.op.error.eq(0),
             self.slots.p.op.drop_new.eq(control.drop_new),
@@ -199,92 +198,60 @@ class QueueAccess(wiring.Component):
             self.tails.p.op.holdoff.eq(moderation.holdoff),
         ]
 
-    def _write_guest(self, m, waiting, moved, tails, stored):
+    def _write_guest(self, m):
+        moved, words = self._moved, self._words
         with m.Switch(self._now.word):
             with m.Case(GuestWord.HEAD):
-                with m.If(moved > tails.unread):
+                with m.If((moved > self.tails_answer.unread) & self._view.flying
+                          & (moved <= self.slots_answer.used)):
+                    # The reader may have seen a record before its tail has moved: look again.
+                    m.next = "READ"
+                with m.Elif(moved > self.tails_answer.unread):
                     m.d.comb += [
                         self.forged.eq(1),
-                        self._write.en.eq(1),
-                        self._write.data.eq(stored + 1),
+                        words.write_enable.eq(1),
+                        words.write_data.eq(self._stored + 1),
                     ]
                 with m.Else():
-                    self._ask(m, waiting, slots=SlotOpKind.FREE, tails=TailOpKind.HEAD)
+                    self._ask(m, slots=SlotOpKind.FREE, tails=TailOpKind.HEAD)
                     m.d.sync += [
                         self.slots.p.op.amount.eq(moved),
                         self.tails.p.op.value.eq(moved),
                     ]
                     m.next = "WAIT"
             with m.Case(GuestWord.ARM):
-                self._ask(m, waiting, tails=TailOpKind.ARM)
+                self._ask(m, tails=TailOpKind.ARM)
                 m.next = "WAIT"
             with m.Case(GuestWord.MASK):
-                self._ask(m, waiting, tails=TailOpKind.MASK)
+                self._ask(m, tails=TailOpKind.MASK)
                 m.d.sync += self.tails.p.op.flag.eq(self._now.data[0])
                 m.next = "WAIT"
 
-    def _write_control(self, m, waiting, slots):
-        now = self._now
+    def _write_control(self, m):
+        now, slots, words = self._now, self.slots_answer, self._words
+        drained = self._view.drained
         control = data.View(Control, now.data[:13])
         legal = (control.size_log2 != 0) & (control.size_log2 <= MAX_SIZE_LOG2)
-        m.d.comb += self._write.data.eq(now.data)
+        m.d.comb += words.write_data.eq(now.data)
         with m.Switch(now.word):
             with m.Case(Word.BASE_LOW, Word.BASE_HIGH, Word.MODERATION):
-                m.d.comb += self._write.en.eq(1)
+                m.d.comb += words.write_enable.eq(1)
             with m.Case(Word.NOTIFY_LOW, Word.NOTIFY_HIGH, Word.NOTIFY_DATA, Word.NOTIFY_KIND):
-                m.d.comb += [self._write.en.eq(1), self.setting.en.eq(1)]
+                m.d.comb += [words.write_enable.eq(1), self.setting.en.eq(1)]
             with m.Case(Word.FORGED):
-                m.d.comb += [self._write.en.eq(1), self._write.data.eq(0)]
+                m.d.comb += [words.write_enable.eq(1), words.write_data.eq(0)]
             with m.Case(Word.TAIL):
-                with m.If(~slots.run & self._drained):
-                    self._ask(m, waiting, tails=TailOpKind.PRESET)
+                with m.If(~slots.run & drained):
+                    self._ask(m, tails=TailOpKind.PRESET)
                     m.next = "WAIT"
             with m.Case(Word.CONTROL):
-                m.d.comb += self._write.en.eq(1)
+                m.d.comb += words.write_enable.eq(1)
                 with m.If(~control.run):
-                    self._ask(m, waiting, slots=SlotOpKind.STOP, tails=TailOpKind.STOP)
+                    self._ask(m, slots=SlotOpKind.STOP, tails=TailOpKind.STOP)
                     m.next = "WAIT"
                 with m.Elif(slots.run):
-                    self._ask(m, waiting, slots=SlotOpKind.START, tails=TailOpKind.SETTINGS)
+                    self._ask(m, slots=SlotOpKind.START, tails=TailOpKind.SETTINGS)
                     m.next = "WAIT"
-                with m.Elif(self._drained & legal):
-                    self._ask(m, waiting, slots=SlotOpKind.START, tails=TailOpKind.START)
+                with m.Elif(drained & legal):
+                    self._ask(m, slots=SlotOpKind.START, tails=TailOpKind.START)
                     m.next = "WAIT"
-
-    def _read_word(self, m, head, stored, slots, tails):
-        status = Signal(Status)
-        m.d.comb += [
-            status.run.eq(slots.run),
-            status.busy.eq(~self._drained),
-            status.error.eq(tails.error),
-            status.notifying.eq(tails.notifying),
-            status.waiting.eq(slots.waiting),
-        ]
-        arm, value = tails.tail + ~tails.beyond, self.answer.payload
-        # Numbers of the two sets of registers side by side: bit 4 tells the guest's.
-        with m.Switch(Cat(self._now.word, self._now.guest)):
-            with m.Case(16 + GuestWord.HEAD.value, Word.HEAD):
-                m.d.sync += value.eq(head)
-            with m.Case(16 + GuestWord.ARM.value, Word.ARM):
-                m.d.sync += value.eq(arm[:32])
-            with m.Case(16 + GuestWord.TAIL.value, Word.TAIL):
-                m.d.sync += value.eq(tails.tail)
-            with m.Case(16 + GuestWord.STATUS.value, Word.STATUS):
-                m.d.sync += value.eq(status)
-            with m.Case(16 + GuestWord.MASK.value):
-                m.d.sync += value.eq(tails.mask)
-            with m.Case(16 + GuestWord.SIZE.value):
-                m.d.sync += value.eq(slots.size_log2)
-            with m.Case(Word.CONTROL):
-                m.d.sync += value.eq(Cat(slots.run, stored[1:3], C(0, 5), stored[8:13]))
-            with m.Case(Word.ACCEPTED):
-                m.d.sync += value.eq(slots.reserved)
-            with m.Case(Word.DROPPED):
-                m.d.sync += value.eq(slots.dropped)
-            with m.Case(Word.LOST):
-                m.d.sync += value.eq(tails.lost)
-            with m.Case(Word.BASE_LOW, Word.BASE_HIGH, Word.MODERATION, Word.NOTIFY_LOW,
-                        Word.NOTIFY_HIGH, Word.NOTIFY_DATA, Word.NOTIFY_KIND, Word.FORGED):
-                m.d.sync += value.eq(stored)
-            with m.Default():
-                m.d.sync += value.eq(0)
