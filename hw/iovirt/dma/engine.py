@@ -56,7 +56,7 @@ class DmaEngine(wiring.Component):
 
     1 beat per clock in each direction. Idle, it offers a request 3 clocks after the last beat of a
     write and 1 after a read; starts on AXI 6 clocks after the result of a write and 11 after that
-    of a read; offers the completion 13 clocks after its last beat of data; and a signal 9 clocks
+    of a read; offers the completion 13 clocks after its last beat of data; and a signal 7 clocks
     after its result.
 
     Parameters

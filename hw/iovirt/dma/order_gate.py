@@ -22,7 +22,7 @@ class OrderGate(wiring.Component):
 
     With ``in_order``, what is of one class also goes in the order in which it came.
 
-    What need not wait takes 5 clocks. While something waits, every second clock is for what is new;
+    What need not wait takes 3 clocks. While something waits, every second clock is for what is new;
     each is looked at within ``2 * slots`` clocks.
 
     Parameters

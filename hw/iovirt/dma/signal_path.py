@@ -28,7 +28,7 @@ class SignalPath(wiring.Component):
     Signals of one ordering class leave in the order of their results; others do not wait for them.
     They wait for nothing else but ``signal``: while that stops, slots fill up.
 
-    A signal is offered 6 clocks after it comes on ``go``; 1 per clock.
+    A signal is offered 4 clocks after it comes on ``go``; 1 per clock.
 
     Parameters
     ----------
