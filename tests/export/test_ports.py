@@ -40,7 +40,7 @@ def test_verilog_has_the_ports_of_the_manifest(verilog, generated):
 def test_each_port_is_documented():
     text = INTERFACES.read_text()
     words = set(re.findall(r"`([a-z]\w*)`", text))
-    buses = {"rx", "tx", "dma", "table", "csr"}
+    buses = {"rx", "tx", "dma", "table", "csr", "pio"}
     for name, _, _ in rows("default"):
         bus, _, signal = name.partition("__")
         if signal:
