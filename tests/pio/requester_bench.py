@@ -7,7 +7,7 @@ from iovirt.pcie.layouts import ErrorCause
 from iovirt.pio.layouts import FinishStatus, NpKind
 from iovirt.pio.requester import Requester
 from iovirt_sim.models.pio import Outstanding, RequesterModel
-from iovirt_sim.streams import receive, send
+from iovirt_sim.streams import send
 from iovirt_sim.tlp import Kind, Status, Tlp, enables
 from iovirt_sim.tlp import completions as completions_of
 
@@ -121,32 +121,37 @@ class Bench:
         """Give tags back."""
         await send(ctx, self.dut.release, [{"tag": tag} for tag in tags])
 
-    def background(self, *, ready=lambda: 1):
-        """Return the agents that note what comes out."""
-        dut = self.dut
+    def background(self, *, sends=lambda: 1, takes=lambda: 1):
+        """Return the agents that note what comes out.
 
-        async def transmitter(ctx):
-            while True:
-                beat = (await receive(ctx, dut.tx, 1, gap=lambda: 1 - ready()))[0][0]
-                size = 4 * beat.strb.bit_count()
-                assert beat.first and beat.last
-                self.sent.append(Tlp.unpack(beat.hdr, beat.data.to_bytes(64, "little")[:size]))
+        ``sends()`` and ``takes()`` are asked in each clock: is `tx` ready, are clients?
+        """
+        def note_sent(beat):
+            size = 4 * beat.strb.bit_count()
+            assert beat.first and beat.last
+            self.sent.append(Tlp.unpack(beat.hdr, beat.data.to_bytes(64, "little")[:size]))
 
-        def client(n):
+        def note_end(client):
+            return lambda end: self.ends[client].append(
+                (end.owner, end.tag, FinishStatus(end.status).name, end.data, end.rid))
+
+        def note_error(record):
+            self.errors.append((ErrorCause(record.cause).name, *(
+                record[name] for name in ("core", "guest", "rid", "tag", "address"))))
+
+        def taker(port, note, ready):
             async def testbench(ctx):
-                while True:
-                    end = (await receive(ctx, dut.finish[n], 1, gap=lambda: 1 - ready()))[0][0]
-                    self.ends[n].append((end.owner, end.tag, FinishStatus(end.status).name,
-                                         end.data, end.rid))
+                ctx.set(port.ready, ready())
+                async for _, _, taken, payload in ctx.tick().sample(port.valid & port.ready,
+                                                                    port.payload):
+                    if taken:
+                        note(payload)
+                    ctx.set(port.ready, ready())
             return testbench
 
-        async def recorder(ctx):
-            while True:
-                record, = (await receive(ctx, dut.error, 1))[0]
-                self.errors.append((ErrorCause(record.cause).name, *(
-                    record[name] for name in ("core", "guest", "rid", "tag", "address"))))
-
-        return [transmitter, client(0), client(1), recorder]
+        dut = self.dut
+        return [taker(dut.tx, note_sent, sends), taker(dut.error, note_error, lambda: 1),
+                *(taker(dut.finish[n], note_end(n), takes) for n in range(2))]
 
     def issue(self, tlp, request, *, client=0):
         """Tell the model of a request that was sent."""

@@ -76,7 +76,7 @@ class Issue(wiring.Component):
         request, open_, chosen = Signal.like(self.request[0].p), Signal(), Signal()
         m.d.comb += [
             chosen.eq(client),
-            open_.eq(queue.i.ready & ~self.hold),
+            open_.eq((queue.i.ready | ~self.send) & ~self.hold),
             request.eq(Mux(chosen, self.request[1].p, self.request[0].p)),
             self.request[1].ready.eq(open_ & self.permit[1]),
             self.request[0].ready.eq(open_ & self.permit[0] & ~chosen),
