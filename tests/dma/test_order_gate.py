@@ -85,16 +85,33 @@ def test_those_of_a_class_that_waited_leave_in_order_and_behind_another_class():
         await send(ctx, dut.i, [{"slot": n, "order": n == 4, "number": 9 * (n != 4)}
                                 for n in range(8)])
         ctx.set(dut.order.respond.en, 1)
-        await ctx.tick().repeat(9)
-        ctx.set(dut.order.respond.en, 0)
-        await ctx.tick().repeat(40)
-        for _ in range(16):
-            ctx.set(dut.o.ready, 1)
+        ctx.set(dut.o.ready, 1)
+        for clock in range(40):
+            ctx.set(dut.order.respond.en, clock < 9)
             _, _, valid, slot = await ctx.tick().sample(dut.o.valid, dut.o.payload)
-            got.extend([slot] * valid)
+            got.extend([(slot, clock)] * valid)
 
     simulate(dut, testbench, deadline=200)
-    assert got == [4, 0, 1, 2, 3, 5, 6, 7]
+    assert [slot for slot, _ in got] == [4, 0, 1, 2, 3, 5, 6, 7]
+    assert got[-1][1] < 30
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_those_that_need_not_wait_go_one_per_clock(in_order):
+    dut = CountedGate(slots=16, classes=2, width=7, in_order=in_order)
+    clocks = []
+
+    async def producer(ctx):
+        await send(ctx, dut.i, [{"slot": n, "order": n // 6 % 2} for n in range(16)])
+
+    async def consumer(ctx):
+        ctx.set(dut.o.ready, 1)
+        for clock in range(30):
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            clocks.extend([clock] * valid)
+
+    simulate(dut, producer, consumer, deadline=60)
+    assert clocks == list(range(clocks[0], clocks[0] + 16))
 
 
 def test_waiting_reads_do_not_stop_others():
