@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -191,3 +192,32 @@ def test_latency_is_what_the_docstring_says():
 
     bench.run(testbench)
     assert times == {"none": 3, "header": 3 + 1, "device": 5 + 1 + 3}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_each_access_is_answered_once_while_the_link_comes_and_goes(seed):
+    rng   = random.Random(seed)
+    bench = ConfigBench(lambda request: {
+        "status": rng.choice(["OK", "RRS", "RRS", "LINK_DOWN"]), "data": 0x12345678,
+        "after": rng.choice([0, 20])}, gap=lambda: rng.choice([0, 0, 5]))
+    devices = []
+
+    async def testbench(ctx):
+        for _ in range(150):
+            if rng.random() < 0.2:
+                ctx.set(bench.dut.link_up, rng.random() < 0.8)
+            bus = rng.choice([0, 1, 2, 9])
+            owner = await bench.access(ctx, at(bus, offset=4), core=rng.randrange(4))
+            if bus in (1, 2):
+                devices.append(owner)
+        for owner in range(150):
+            await bench.answer(ctx, owner)
+        await ctx.tick().repeat(50)
+
+    bench.run(testbench, count=1, pause=10)
+    told = Counter(bench.answers[owner] for owner in devices)
+    assert set(told) == {("OK", 0x12345678), ("LINK_DOWN", 0xffffffff), ("RRS", 0xffffffff)}
+    # Requests that the requester ended are recorded by that.
+    causes = Counter(cause for cause, *_ in bench.errors)
+    assert causes["PIO_RETRY"] == told["RRS", 0xffffffff]
+    assert 0 < causes["PIO_LINK_DOWN"] < told["LINK_DOWN", 0xffffffff]
