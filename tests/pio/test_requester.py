@@ -102,25 +102,6 @@ def test_configuration_requests_are_of_type_0_or_1_with_one_dword():
     assert not bench.errors
 
 
-@pytest.mark.parametrize("ten_bit, low, high", [(0, 0, 255), (1, 256, 1023)])
-def test_ten_bit_tags_leave_out_those_below_256(ten_bit, low, high):
-    dut = make(tags=768)
-    bench = Bench(dut)
-    tags = []
-
-    async def testbench(ctx):
-        await bench.start(ctx, ten_bit=ten_bit)
-        for n in range(6):
-            await bench.request(ctx, read(0x100 * n, 4, owner=n))
-            sent = await bench.next_sent(ctx)
-            await bench.deliver(ctx, *answer(sent))
-            assert (await bench.next_end(ctx))[:3] == (n, sent.tag, "OK")
-            tags.append(sent.tag)
-
-    simulate(dut, testbench, background=bench.background())
-    assert tags == list(range(low, low + 6)) and high == (1023 if ten_bit else 255)
-
-
 def test_zero_length_read_flushes():
     dut = make()
     bench = Bench(dut)
