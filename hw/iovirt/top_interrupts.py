@@ -28,6 +28,7 @@ def connect_interrupts(m, top, engine, *, receiver, dma, remap, bank):
         engine.clear.eq(~top.link_up),
         engine.clear_wires.eq(bank.irq_wires.wires.data),
         bank.irq_wires.wires.read.eq(engine.wires),
+        bank.intx.pins.read.eq(engine.level),
         bank.irq_time.clocks.read.eq(engine.time),
         top.irq_wires.eq(engine.wires),
         bank.interrupts.count.increment.eq(engine.signal.valid & engine.signal.ready),

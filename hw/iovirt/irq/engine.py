@@ -87,6 +87,8 @@ class InterruptEngine(wiring.Component):
         Length of a storm interval in clocks; 0: no limits.
     time : ``Out(56)``
         Clocks since reset, the time stamp of records.
+    level : ``Out(4)``
+        Levels of INTA to INTD, as the last messages left them.
     wires : ``Out(irq.wires)``
         Notification by wire, until cleared.
     clear_wires : ``In(irq.wires)``
@@ -131,6 +133,7 @@ class InterruptEngine(wiring.Component):
                                          "record", "notified")},
             "interval":       In(24),
             "time":           Out(56),
+            "level":          Out(4),
             "wires":          Out(irq.wires),
             "clear_wires":    In(irq.wires),
             "snapshot":       In(1),
@@ -162,6 +165,7 @@ class InterruptEngine(wiring.Component):
             wiring.connect(m, wiring.flipped(self.write_response[n]), response)
         m.d.comb += [
             intake.clear.eq(self.clear),
+            self.level.eq(intake.level),
             front.interval.eq(self.interval),
             queues.time.eq(self.time),
             queues.clear_wires.eq(self.clear_wires),

@@ -44,6 +44,8 @@ class SignalIntake(wiring.Component):
         Pulses: a transfer left the first queue, one entered the second.
     settled : ``Out(1)``
         Nothing waits in the sorter.
+    level : ``Out(4)``
+        Levels of INTA to INTD.
     """
 
     signal:  In(stream.Signature(PostedSignal))
@@ -54,6 +56,7 @@ class SignalIntake(wiring.Component):
     passed:  Out(1)
     merged:  Out(1)
     settled: Out(1)
+    level:   Out(4)
 
     def elaborate(self, platform):
         m = Module()
@@ -80,5 +83,6 @@ class SignalIntake(wiring.Component):
             self.passed.eq(first.valid & first.ready),
             self.merged.eq(notices.i.valid & notices.i.ready),
             self.settled.eq(sorter.settled),
+            self.level.eq(sorter.level),
         ]
         return m
