@@ -68,7 +68,7 @@ class WriteAnswers(wiring.Component):
         m = Module()
         order = AnswerOrder(class_width=min(self.id_width, CLASS_WIDTH), slots=self.slots)
         m.submodules.order = self._order = order
-        m.submodules.direct = self._direct = StreamQueue(self.o.payload.shape(), depth=4)
+        m.submodules.direct = self._direct = StreamQueue(self.o.payload.shape(), depth=16)
         self._elaborate_ends(m, order)
         idle = self._elaborate_turns(m, order)
         self._elaborate_done(m, order, idle)
@@ -89,10 +89,10 @@ class WriteAnswers(wiring.Component):
             direct.i.valid.eq(valid & ~takes),
             direct.i.payload.eq(now.end),
         ]
-        # What is on its way when `room` falls still finds its place: two bursts at most.
+        # What is on its way when `room` falls still finds its place: five bursts at most.
         m.d.sync += [
             used.eq(used + takes - order.put.en),
-            self.room.eq(order.free.valid & (used < self.slots - 4) & (direct.level <= 1)),
+            self.room.eq(order.free.valid & (used < self.slots - 5) & (direct.level <= 8)),
         ]
 
         # Queues for all slots: nothing that is done waits for the configuration unit.

@@ -1,0 +1,210 @@
+import pytest
+from amaranth import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+
+from iovirt.config import PioConfig
+from iovirt.pcie.layouts import ErrorCause
+from iovirt.pio.front import PioFront
+from iovirt_sim.models.pio_front import Burst, Map, Window
+
+from .front_bench import OKAY, SLVERR, Bench, device_byte
+
+MEMORY, FAR, ECAM = 0x1000_0000, 0x2000_0000, 0x4000_0000
+WHERE = Map(windows=(Window(MEMORY, 0x1_0000, 0x8000_0000, guest=1),
+                     Window(FAR, 0x1_0000, 0x4_0000_0000, guest=2)),
+            ecam=(ECAM, 1 << 20), doorbells=(0x5000_0000, 0x4000))
+SMALL = {"address_width": 40, "id_width": 4, "reads": 16, "windows": 2}
+
+
+def make(data_width=128, **changes):
+    return PioFront(data_width=data_width, pio=PioConfig(**SMALL | changes), max_payload_bytes=128)
+
+
+def full(id, address, beats=1, size=3):
+    """Return a write of all bytes."""
+    return Burst(id, address, beats, size, data=[(0x0807060504030201 + n, 0xFF)
+                                                 for n in range(beats)])
+
+
+@pytest.mark.parametrize("parameters, error, match", [
+    ({"data_width": 32}, ValueError, "Data width must be 64, 128, 256 or 512, not 32"),
+    ({"pio": {}}, TypeError, "Configuration must be a PioConfig, not {}"),
+    ({"max_payload_bytes": 100}, ValueError, "Maximum payload must be a power of two .* not 100"),
+])
+def test_parameters_are_checked(parameters, error, match):
+    good = {"data_width": 64, "pio": PioConfig(), "max_payload_bytes": 128}
+    with pytest.raises(error, match=match):
+        PioFront(**good | parameters)
+
+
+def test_idle_read_takes_2_clocks_to_its_request_and_3_from_its_end():
+    dut = make()
+    bench = Bench(dut, WHERE, delay=lambda _: 20)
+    bench.read(*(Burst(1, MEMORY + 8 * n, 1, 3) for n in range(8)))
+    bench.run(until=lambda: len(bench.answers) == 8)
+    ar, requests = bench.times["ar"], bench.times["request"]
+    assert requests[-1] - ar[-1] == 2
+    assert bench.answers[0][0] - bench.times["finish"][0] == 3
+
+
+@pytest.mark.parametrize("ids, clocks", [(4, 85), (1, 150)])
+def test_rate_of_single_reads(ids, clocks):
+    bench = Bench(make(), WHERE, delay=lambda _: 1)
+    bench.read(*(Burst(n % ids, MEMORY + 8 * n, 1, 3) for n in range(64)))
+    bench.run(until=lambda: len(bench.answers) == 64)
+    assert bench.answers[-1][0] - bench.answers[0][0] <= clocks
+
+
+def test_rate_of_single_writes_is_one_per_clock_within_one_id():
+    bench = Bench(make(), WHERE)
+    bench.write(*(full(1, MEMORY + 8 * n) for n in range(64)))
+    bench.run(until=lambda: len(bench.responses) == 64)
+    times = bench.times["tx"]
+    assert times[-1] - times[0] <= 68
+    assert bench.responses[-1][0] - bench.responses[0][0] <= 70
+
+
+def test_ids_do_not_wait_for_each_other_but_one_id_is_answered_in_order():
+    slow = {0x8000_0000: 300, 0x8000_0100: 50}
+    bench = Bench(make(), WHERE, delay=lambda request: slow.get(request.address, 0))
+    bench.read(Burst(1, MEMORY, 1, 3), Burst(1, MEMORY + 8, 1, 3), Burst(2, MEMORY + 0x100, 1, 3),
+               Burst(3, FAR, 1, 3), Burst(2, FAR + 8, 1, 3))
+    bench.run(until=lambda: len(bench.answers) == 5)
+    assert [beat[1] for beat in bench.answers] == [3, 2, 2, 1, 1]
+
+
+def test_slow_configuration_write_holds_answers_of_its_id_only():
+    bench = Bench(make(), WHERE, delay=lambda _: 300)
+    register = Burst(1, ECAM + 0x1004, 1, 2, data=[(0x1234_5678_0000_0000, 0xF0)])
+    bench.write(full(1, MEMORY), register, full(1, MEMORY + 8), full(2, MEMORY + 16),
+                full(1, MEMORY + 24), *(full(2, FAR + 8 * n) for n in range(30)))
+    bench.run(until=lambda: len(bench.responses) == 35)
+    assert [id for _, id, _ in bench.responses] == [1, *[2] * 31, 1, 1, 1]
+    assert len(bench.tlps) == 34 and bench.responses[31][0] < 200
+    access, = bench.accesses
+    assert (access.write, access.address, access.be, access.data, access.legal) == (
+        1, 0x1004, 0xF, 0x12345678, 1)
+
+
+def test_write_is_answered_only_after_its_last_beat_was_taken():
+    bench = Bench(make(data_width=64), WHERE, tx_gap=lambda: 15)
+    bench.write(full(1, MEMORY, 4), full(2, MEMORY + 0x100, 2))
+    bench.run(until=lambda: len(bench.responses) == 2)
+    first, second = (clock for clock, *_ in bench.responses)
+    assert first > bench.times["tx"][3] and second > bench.times["tx"][5]
+
+
+def test_write_without_strobes_sends_nothing_and_is_answered():
+    bench = Bench(make(), WHERE)
+    bench.write(Burst(1, MEMORY, 3, 3, data=[(5, 0)] * 3), Burst(1, ECAM, 1, 2, data=[(5, 0)]))
+    bench.run(until=lambda: len(bench.responses) == 2)
+    assert not bench.tlps and not bench.accesses and not bench.errors
+    assert [resp for *_, resp in bench.responses] == [OKAY, OKAY]
+
+
+@pytest.mark.parametrize("policy, resp", [("ONES", OKAY), ("ERROR", SLVERR), ("POISON", OKAY)])
+def test_writes_are_dropped_and_recorded_while_the_link_is_down(policy, resp):
+    where = Map(windows=(Window(MEMORY, 0x1_0000, 0x8000_0000, guest=1, policy=policy),))
+    bench = Bench(make(), where)
+    bench.settings["link_up"] = 0
+    bench.write(full(9, MEMORY, 40), full(1, MEMORY + 0x1000))
+    bench.run(until=lambda: len(bench.responses) == 2)
+    assert not bench.tlps
+    assert [entry[1:] for entry in bench.responses] == [(9, resp), (1, resp)]
+    first = bench.errors[0]
+    assert first.cause == ErrorCause.PIO_LINK_DOWN
+    assert (first.core, first.guest, first.address) == (2, 1, 0x8000_0000)
+
+
+def test_write_that_has_started_is_finished_when_the_link_goes_down():
+    bench = Bench(make(data_width=64), WHERE, tx_gap=lambda: 10)
+    bench.write(full(1, MEMORY, 8), full(2, MEMORY + 0x100, 2))
+
+    async def cut(ctx):
+        while not bench.times["tx"]:
+            await ctx.tick()
+        ctx.set(bench.dut.link_up, 0)
+
+    bench.run(until=lambda: len(bench.responses) == 2, more=[cut])
+    tlp, = bench.tlps
+    assert tlp.length == 16 and len(bench.errors) == 1
+
+
+@pytest.mark.parametrize("status, policy, expected", [
+    ("UR", "ONES", ("ones", OKAY, 0)), ("CA", "ERROR", ("ones", SLVERR, 0)),
+    ("TIMEOUT", "POISON", ("ones", OKAY, 1)), ("LINK_DOWN", "ONES", ("ones", OKAY, 0)),
+    ("POISONED", "ONES", ("ones", OKAY, 0)), ("POISONED", "ERROR", ("ones", SLVERR, 0)),
+    ("POISONED", "POISON", ("data", OKAY, 1)), ("OK", "ERROR", ("data", OKAY, 0))])
+def test_failed_reads_are_answered_by_the_policy(status, policy, expected):
+    where = Map(windows=(Window(MEMORY, 0x1_0000, 0x8000_0000, policy=policy),))
+    bench = Bench(make(), where, status=lambda _: status)
+    bench.read(Burst(1, MEMORY + 8, 1, 3))
+    bench.run(until=lambda: len(bench.answers) == 1)
+    real = sum(device_byte(0x8000_0008 + n) << 8 * n for n in range(8))
+    value = {"data": real, "ones": (1 << 64) - 1}[expected[0]]
+    assert bench.answers[0][1:] == (1, value, expected[1], 1, expected[2])
+    assert not bench.busy_tags
+
+
+def test_accesses_without_target_are_recorded():
+    bench = Bench(make(), WHERE)
+    bench.read(Burst(13, 0x9000_0000, 1, 3), Burst(0, 0x5000_0008, 2, 3))
+    bench.write(full(7, 0x9000_0010))
+    bench.run(until=lambda: len(bench.answers) == 3 and len(bench.responses) == 1)
+    assert {(error.core, error.address) for error in bench.errors} == {
+        (3, 0x9000_0000), (0, 0x5000_0008), (1, 0x9000_0010)}
+    assert {error.cause for error in bench.errors} == {ErrorCause.PIO_NO_TARGET}
+    assert [resp for *_, resp, _, _ in bench.answers] == [SLVERR] * 3
+
+
+def test_ends_of_reads_are_taken_while_the_core_takes_nothing():
+    bench = Bench(make(), WHERE, r_gap=lambda: 400 if bench.clock < 400 else 0)
+    bench.read(*(Burst(n % 8, MEMORY + 0x100 * n, 4, 3) for n in range(16)))
+    bench.run(until=lambda: len(bench.answers) == 64)
+    assert len(bench.times["finish"]) == 16
+    assert max(bench.times["finish"]) < 300 < min(clock for clock, *_ in bench.answers)
+
+
+class Resettable(wiring.Component):
+    """A front whose reset can be pulled."""
+
+    def __init__(self, front):
+        self.front, self.reset = front, Signal()
+        self.pio, self.data_width = front.pio, front.data_width
+        super().__init__(dict(front.signature.members))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.front = ResetInserter(self.reset)(self.front)
+        wiring.connect(m, wiring.flipped(self), self.front)
+        return m
+
+
+@pytest.mark.parametrize("clock", [320, 333])
+def test_reset_in_the_middle_of_bursts_leaves_nothing_behind(clock):
+    dut = Resettable(make())
+    bench = Bench(dut, WHERE, delay=lambda _: 9)
+    bench.read(*(Burst(n % 4, MEMORY + 0x80 * n, 30, 3) for n in range(8)))
+    bench.write(*(full(n % 4, MEMORY + 0x80 * n, 20) for n in range(8)))
+
+    async def reset(ctx):
+        while bench.clock < clock:
+            await ctx.tick()
+        ctx.set(dut.reset, 1)
+        await ctx.tick()
+        ctx.set(dut.reset, 0)
+
+    bench.run(until=lambda: bench.clock > clock + 2, more=[reset])
+    assert bench.answers and bench.tlps
+
+    # The same hardware, with what its memories hold.
+    async def again(ctx):
+        ctx.set(dut.reset, 1)
+        await ctx.tick()
+        ctx.set(dut.reset, 0)
+
+    after = Bench(dut, WHERE)
+    after.read(Burst(1, MEMORY, 2, 3), Burst(2, FAR, 1, 3))
+    after.write(full(1, MEMORY, 2))
+    after.run(until=lambda: len(after.answers) == 3 and len(after.responses) == 1, more=[again])
+    assert len(after.tlps) == 1 and len(after.requests) == 2
