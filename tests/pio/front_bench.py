@@ -1,6 +1,9 @@
 """Cores before the front of programmed I/O, and stand-ins for what is behind it."""
 
 from collections import deque
+from contextlib import suppress
+
+from amaranth.sim import DomainReset
 
 from iovirt.pio.layouts import FinishStatus, NpKind, Policy
 from iovirt_sim.harness import simulate
@@ -55,6 +58,7 @@ class Bench:
         self.answers, self.responses = [], []       # (clock, beat of R), (clock, id, resp)
         self.clock, self.ends, self.config_ends = 0, [], []
         self.free_tags, self.busy_tags, self.rows = deque(range(32)), set(), {}
+        self.partial = []                           # beats of a TLP that has not ended
         self.times = {"ar": [], "request": [], "finish": [], "tx": []}
 
     def run(self, *, until, deadline=6000, more=()):
@@ -64,10 +68,25 @@ class Bench:
                 await ctx.tick()
             await ctx.tick().repeat(30)
 
+        def restarted(testbench):
+            async def always(ctx):
+                while True:
+                    with suppress(DomainReset):
+                        await testbench(ctx)
+            return always
+
+        agents = [self._ar, self._aw, self._w, self._r, self._b, self._requests, self._finish,
+                  self._fetch, self._release, self._config, self._answer, self._tx, self._error]
         simulate(self.dut, main, deadline=deadline, background=[
-            self._setup, self._time, self._ar, self._aw, self._w, self._r, self._b, self._requests,
-            self._finish, self._fetch, self._release, self._config, self._answer, self._tx,
-            self._error, *more])
+            self._setup, self._time, *map(restarted, agents), *more])
+
+    def forget(self):
+        """Forget what was seen, and what is in flight behind the front."""
+        for seen in (self.requests, self.accesses, self.tlps, self.errors, self.answers,
+                     self.responses, self.ends, self.config_ends, self.partial):
+            seen.clear()
+        self.free_tags.extend(self.busy_tags)
+        self.busy_tags.clear()
 
     def read(self, *bursts):
         """Let cores read."""
@@ -240,7 +259,7 @@ class Bench:
                 "data": data if status == "OK" else 0xFFFFFFFF}))
 
     async def _tx(self, ctx):
-        tx, beats = self.dut.tx, []
+        tx, beats = self.dut.tx, self.partial
         while True:
             for _ in range(self.tx_gap()):
                 await ctx.tick()
@@ -252,7 +271,7 @@ class Bench:
                          | {"prefix": 0, "prefix_valid": 0})
             if beat.last:
                 self.tlps.append(Tlp.from_beats(beats, self.dut.data_width))
-                beats = []
+                beats.clear()
 
     async def _error(self, ctx):
         error = self.dut.error

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from amaranth import Module, ResetInserter, Signal
+from amaranth import ClockDomain, Module, Signal
 from amaranth.lib import wiring
 
 from iovirt.pio.answer_order import AnswerOrder, class_of
@@ -106,12 +106,13 @@ class Resettable(wiring.Component):
     def __init__(self, **parameters):
         self.order = AnswerOrder(**parameters)
         self.class_width = self.order.class_width
-        self.reset = Signal()
+        self.domain = ClockDomain("sync")
         super().__init__(dict(self.order.signature.members))
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.order = ResetInserter(self.reset)(self.order)
+        m.domains.sync = self.domain
+        m.submodules.order = self.order
         wiring.connect(m, wiring.flipped(self), self.order)
         return m
 
@@ -126,9 +127,9 @@ def test_order_is_right_after_a_reset_in_the_middle():
             gone.append(traffic.gone)
             for signal in (dut.take.en, dut.put.en, dut.finish.valid):
                 ctx.set(signal, 0)
-            ctx.set(dut.reset, 1)
+            ctx.set(dut.domain.rst, 1)
             await ctx.tick()
-            ctx.set(dut.reset, 0)
+            ctx.set(dut.domain.rst, 0)
 
     simulate(dut, testbench)
     assert all(40 <= count < 60 for count in gone)
