@@ -31,10 +31,12 @@ struct iovirt {
     volatile uint8_t *table;       /* remap table, then message table */
     volatile uint8_t *queues;      /* control blocks of the event queues */
     volatile uint8_t *pages;       /* guest pages of the event queues */
+    volatile uint8_t *pio;         /* page of programmed I/O; null: not built */
     uint32_t entries;              /* of the remap table */
     uint32_t queue_count;
     uint32_t wires;
     uint32_t tick;                 /* clocks of a unit of hold-off time */
+    uint32_t windows;              /* of programmed I/O */
 };
 
 /* Find the parts of the block behind `registers`, and wait until it is ready. */
@@ -130,10 +132,11 @@ int iovirt_queue_stop(const struct iovirt *dev, uint32_t queue);
 
 /*
  * Start a stopped queue where it was: counts and unread records stay, so ring and size must be as
- * before. The way of notification and the policy may be other ones.
+ * before. The way of notification and the policy may be other ones. After an error, what was written
+ * behind the lost record is removed from the ring.
  */
 int iovirt_queue_resume(const struct iovirt *dev, uint32_t queue,
-                        const struct iovirt_queue_setup *setup);
+                        const struct iovirt_queue_setup *setup, volatile uint64_t *ring);
 
 /* New moderation of a running queue. */
 int iovirt_queue_moderate(const struct iovirt *dev, uint32_t queue, uint16_t holdoff,

@@ -15,10 +15,15 @@ extern "C" {
 /*
  * Registers (Linux: readl, writel, readq, writeq). A write is issued after all memory accesses that
  * come before it in the program, and what comes after a read is done after it. On a 32-bit register
- * port, accesses of 8 bytes are two of 4, the lower half first.
+ * port, accesses of 8 bytes are two of 4, the lower half first. Accesses of 1 and 2 bytes are for
+ * configuration space only.
  */
+uint8_t iovirt_read8(const volatile void *address);
+uint16_t iovirt_read16(const volatile void *address);
 uint32_t iovirt_read32(const volatile void *address);
 uint64_t iovirt_read64(const volatile void *address);
+void iovirt_write8(volatile void *address, uint8_t value);
+void iovirt_write16(volatile void *address, uint16_t value);
 void iovirt_write32(volatile void *address, uint32_t value);
 void iovirt_write64(volatile void *address, uint64_t value);
 

@@ -37,10 +37,13 @@ int iovirt_probe(struct iovirt *dev, volatile void *registers)
     found.table = pages_of(&found, offsetof(iovirt_t, identification.directory_irt));
     found.queues = pages_of(&found, offsetof(iovirt_t, identification.directory_eq_control));
     found.pages = pages_of(&found, offsetof(iovirt_t, identification.directory_eq_guest));
+    found.pio = pages_of(&found, offsetof(iovirt_t, identification.directory_pio));
     found.entries = (uint32_t)FIELD(geometry, IDENTIFICATION__IRQ_GEOMETRY__IRT_ENTRIES);
     found.queue_count = (uint32_t)FIELD(geometry, IDENTIFICATION__IRQ_GEOMETRY__QUEUES);
     found.wires = (uint32_t)FIELD(geometry, IDENTIFICATION__IRQ_GEOMETRY__WIRES);
     found.tick = UINT32_C(1) << FIELD(geometry, IDENTIFICATION__IRQ_GEOMETRY__TICK_LOG2);
+    geometry = iovirt_read64(found.registers + offsetof(iovirt_t, identification.pio_geometry));
+    found.windows = (uint32_t)FIELD(geometry, IDENTIFICATION__PIO_GEOMETRY__WINDOWS);
     *dev = found;
     return IOVIRT_OK;
 }

@@ -187,8 +187,23 @@ int iovirt_queue_stop(const struct iovirt *dev, uint32_t queue)
     return drain(dev, queue);
 }
 
+/*
+ * Records behind one that could not be written may have been written, but do not count. Their phase
+ * must not look new when the tail comes there again.
+ */
+static void forget_records(const struct iovirt *dev, uint32_t queue,
+                           const struct iovirt_queue_setup *setup, volatile uint64_t *ring)
+{
+    uint32_t size = UINT32_C(1) << setup->size_log2;
+    uint32_t end = get(dev, queue, CONTROL(head)) + size;
+
+    for (uint32_t count = get(dev, queue, CONTROL(tail)); count != end; ++count)
+        iovirt_store64(ring + (size_t)(count & (size - 1)) * (IOVIRT_EVENT_BYTES / 8) + 3,
+                       (uint64_t)(count >> setup->size_log2 & 1) << 63);
+}
+
 int iovirt_queue_resume(const struct iovirt *dev, uint32_t queue,
-                        const struct iovirt_queue_setup *setup)
+                        const struct iovirt_queue_setup *setup, volatile uint64_t *ring)
 {
     int status = check_setup(dev, queue, setup);
 
@@ -199,6 +214,8 @@ int iovirt_queue_resume(const struct iovirt *dev, uint32_t queue,
     status = drain(dev, queue);
     if (status && status != IOVIRT_QUEUE_ERROR)
         return status;
+    if (status == IOVIRT_QUEUE_ERROR)
+        forget_records(dev, queue, setup, ring);
     return run(dev, queue, setup);
 }
 

@@ -15,9 +15,26 @@ static void full_fence(void)
 #endif
 }
 
+uint8_t iovirt_read8(const volatile void *address)
+{
+    uint8_t value = *(const volatile uint8_t *)address;
+
+    full_fence();
+    return value;
+}
+
+uint16_t iovirt_read16(const volatile void *address)
+{
+    uint16_t value = *(const volatile uint16_t *)address;
+
+    full_fence();
+    return value;
+}
+
 uint32_t iovirt_read32(const volatile void *address)
 {
     uint32_t value = *(const volatile uint32_t *)address;
+
     full_fence();
     return value;
 }
@@ -25,8 +42,21 @@ uint32_t iovirt_read32(const volatile void *address)
 uint64_t iovirt_read64(const volatile void *address)
 {
     uint64_t value = *(const volatile uint64_t *)address;
+
     full_fence();
     return value;
+}
+
+void iovirt_write8(volatile void *address, uint8_t value)
+{
+    full_fence();
+    *(volatile uint8_t *)address = value;
+}
+
+void iovirt_write16(volatile void *address, uint16_t value)
+{
+    full_fence();
+    *(volatile uint16_t *)address = value;
 }
 
 void iovirt_write32(volatile void *address, uint32_t value)

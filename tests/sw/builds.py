@@ -14,8 +14,7 @@ ROOT   = Path(__file__).parents[2]
 DRIVER = ROOT / "sw"
 HERE   = ROOT / "tests" / "sw"
 FLAGS  = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-g")
-DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c")
-TEST_SOURCES   = ("devices.c", "consumer.c", "scenarios.c")
+DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c", "iovirt_pio.c")
 SCENARIOS = ("overflow", "sleeper", "once", "moderation", "migration", "storm", "drain", "drop",
              "wire", "sources", "forgery", "failure")
 
@@ -42,11 +41,16 @@ def write_header(directory, name="tiny"):
     write_c_header(preset(name), directory / "iovirt_registers.h")
 
 
-def build(directory, world, *flags):
-    """Build the scenarios with the driver and a world; return the program."""
+def build(directory, name, sources, *flags):
+    """Build a program from the driver and ``sources`` of this directory."""
     write_header(directory)
-    program = directory / world
+    program = directory / name
     run(compiler(), *FLAGS, *flags, f"-I{DRIVER / 'include'}", f"-I{directory}", f"-I{HERE}",
-        *(HERE / source for source in (*TEST_SOURCES, f"{world}.c")),
+        *(HERE / source for source in ("devices.c", *sources)),
         *(DRIVER / "src" / source for source in DRIVER_SOURCES), "-o", program, "-ldl")
     return program
+
+
+def build_scenarios(directory, world, *flags):
+    """Build the scenarios of interrupts for a world, "model" or "rtl"."""
+    return build(directory, world, ("consumer.c", "scenarios.c", f"{world}.c"), *flags)

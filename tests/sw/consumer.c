@@ -156,7 +156,9 @@ void all_quiet(void)
             continue;
         CHECK(iovirt_queue_get_state(&dev, consumers[n].queue, &state) == IOVIRT_OK);
         CHECK(state.head == state.tail && state.tail == consumers[n].position);
-        CHECK(!state.error && !state.lost && !state.forged && !state.dropped);
+        if (state.error || state.lost || state.forged || state.dropped)
+            fail("queue %u: error %d, lost %u, forged %u, dropped %u", consumers[n].queue,
+                 state.error, state.lost, state.forged, state.dropped);
     }
     CHECK(!iovirt_error_take(&dev, &error));
 }

@@ -141,12 +141,16 @@ static void queue_step(struct queue *queue)
 
         spa += 32 * (uint64_t)(record->count & ((1u << queue->size_log2) - 1));
         ++queue->first;
-        if (queue->error || (spa >= broken_from && spa < broken_to)) {
+        bool broken = spa >= broken_from && spa < broken_to;
+
+        /* What comes behind a record that failed is written, too, but does not count. */
+        if (!broken)
+            memcpy(&memory[spa / 8], record->word, sizeof record->word);
+        if (queue->error || broken) {
             queue->error = true;
             queue->run = false;
             ++queue->lost;
         } else {
-            memcpy(&memory[spa / 8], record->word, sizeof record->word);
             ++queue->tail;
             queue->urgent |= record->urgent && inside(queue);
             queue->news += inside(queue);
@@ -419,6 +423,27 @@ static void step(void)
 static uint64_t place(const volatile void *address)
 {
     return (uintptr_t)address - REGISTERS;
+}
+
+/* Only configuration space has accesses of 1 and 2 bytes, and this model has none. */
+uint8_t iovirt_read8(const volatile void *address)
+{
+    fail("read of 1 byte at %p", (const void *)(uintptr_t)address);
+}
+
+uint16_t iovirt_read16(const volatile void *address)
+{
+    fail("read of 2 bytes at %p", (const void *)(uintptr_t)address);
+}
+
+void iovirt_write8(volatile void *address, uint8_t value)
+{
+    fail("write of %u at %p", value, (const void *)(uintptr_t)address);
+}
+
+void iovirt_write16(volatile void *address, uint16_t value)
+{
+    fail("write of %u at %p", value, (const void *)(uintptr_t)address);
 }
 
 uint32_t iovirt_read32(const volatile void *address)

@@ -8,12 +8,13 @@
 
 /* Operations and events of the bench: sim/iovirt_sim/verilated/cpp/bench.h and common.h. */
 enum { OP_RUN = 2, OP_MEMORY_WRITE, OP_MEMORY_READ, OP_FAIL = 7, OP_CSR_WRITE, OP_CSR_READ,
-       OP_TLP = 13, OP_SET = 18, OP_MARK = 22 };
-enum { EVENT_CSR = 1, EVENT_MEMORY = 5, EVENT_MARK = 7 };
+       OP_TLP = 13, OP_WAIT, OP_SET = 18, OP_MARK = 22, OP_PIO = 24, OP_WINDOW, OP_FUNCTION };
+enum { EVENT_CSR = 1, EVENT_MEMORY = 5, EVENT_MARK = 7, EVENT_PIO = 10, EVENT_WORDS = 8 };
 
 /* What the driver takes for pointers. */
 #define REGISTERS UINT64_C(0x1000000000)
 #define MEMORY UINT64_C(0x2000000000000)
+#define BUS UINT64_C(0x4000000000000)
 
 static void *bench;
 static uint64_t (*bench_run)(void *, const uint64_t *, uint64_t);
@@ -27,8 +28,8 @@ static const char *(*bench_settings)(void);
 static const uint64_t *operate(unsigned opcode, uint32_t argument, unsigned count,
                                const uint64_t *words, unsigned kind)
 {
-    static uint64_t found[4];
-    uint64_t program[8] = {opcode | (uint64_t)(count + 1) << 8 | (uint64_t)argument << 32};
+    static uint64_t found[EVENT_WORDS];
+    uint64_t program[40] = {opcode | (uint64_t)(count + 1) << 8 | (uint64_t)argument << 32};
     uint64_t length, failed;
     const uint64_t *event;
     bool seen = false;
@@ -43,7 +44,7 @@ static const uint64_t *operate(unsigned opcode, uint32_t argument, unsigned coun
     event = bench_events(bench, &length);
     for (uint64_t at = 0; at < length; at += event[at] >> 8 & 0xffffff)
         if ((event[at] & 255) == kind) {
-            for (unsigned n = 0; n < 4 && n + 1 < (event[at] >> 8 & 0xffffff); ++n)
+            for (unsigned n = 0; n < EVENT_WORDS && n + 1 < (event[at] >> 8 & 0xffffff); ++n)
                 found[n] = event[at + 1 + n];
             seen = true;
         }
@@ -167,6 +168,63 @@ void world_break(uint64_t spa, uint64_t bytes, bool broken)
     operate(OP_FAIL, broken ? 3 << 2 : 0, 2, words, 0);
 }
 
+/* Cores and devices. */
+
+static unsigned bus_error;
+
+volatile void *world_bus(uint64_t physical)
+{
+    return (volatile void *)(uintptr_t)(BUS + physical);
+}
+
+unsigned world_bus_error(void)
+{
+    return bus_error;
+}
+
+void world_window(uint64_t physical, uint64_t size, uint64_t target, bool configuration)
+{
+    uint64_t words[] = {physical, size, target};
+
+    operate(OP_WINDOW, configuration, 3, words, 0);
+}
+
+void world_link(bool up)
+{
+    set("link_up", up);
+    world_run(4);
+}
+
+/* {parent, devfn, bus, bridge, BARs}, {BAR, wide}, size, then {Dword, value} and mask of each. */
+void world_function(uint8_t devfn, uint64_t bar_bytes)
+{
+    uint64_t low = UINT64_C(0xffffffff);
+    uint64_t words[] = {
+        0xffff | (uint64_t)devfn << 16 | UINT64_C(1) << 40, 0, bar_bytes,
+        0 | UINT64_C(0x10f01af4) << 32, 0,
+        1 | UINT64_C(0) << 32, 0x0546,
+        2 | UINT64_C(0x08800001) << 32, 0,
+        3, 0xff,
+        4, low & ~(bar_bytes - 1),
+    };
+
+    operate(OP_FUNCTION, 0, sizeof words / sizeof *words, words, 0);
+}
+
+static uint64_t access_bus(bool write, uint64_t physical, unsigned size, uint64_t value)
+{
+    const unsigned any = 4, group = 1;
+    uint64_t words[] = {physical, (uint64_t)__builtin_ctz(size) | UINT64_C(1) << 32, value};
+    uint64_t program[] = {group};
+    const uint64_t *answer;
+
+    devices_step();
+    operate(OP_PIO, group | (uint32_t)write << 16 | 1u << 17 | any << 18, write ? 3 : 2, words, 0);
+    answer = operate(OP_WAIT, 1, 1, program, EVENT_PIO);
+    bus_error = answer[0] & 3;
+    return write ? 0 : answer[7];
+}
+
 /* The driver's platform. */
 
 static uint64_t access_register(bool write, const volatile void *address, unsigned size,
@@ -183,25 +241,29 @@ static uint64_t access_register(bool write, const volatile void *address, unsign
     return answer ? answer[0] : 0;
 }
 
-uint32_t iovirt_read32(const volatile void *address)
+static uint64_t access(bool write, const volatile void *address, unsigned size, uint64_t value)
 {
-    return (uint32_t)access_register(false, address, 4, 0);
+    uint64_t at = (uintptr_t)address;
+
+    return at >= BUS ? access_bus(write, at - BUS, size, value)
+                     : access_register(write, address, size, value);
 }
 
-uint64_t iovirt_read64(const volatile void *address)
-{
-    return access_register(false, address, 8, 0);
-}
+#define ACCESS(bits) \
+    uint##bits##_t iovirt_read##bits(const volatile void *address) \
+    { \
+        return (uint##bits##_t)access(false, address, bits / 8, 0); \
+    } \
+    \
+    void iovirt_write##bits(volatile void *address, uint##bits##_t value) \
+    { \
+        access(true, address, bits / 8, value); \
+    }
 
-void iovirt_write32(volatile void *address, uint32_t value)
-{
-    access_register(true, address, 4, value);
-}
-
-void iovirt_write64(volatile void *address, uint64_t value)
-{
-    access_register(true, address, 8, value);
-}
+ACCESS(8)
+ACCESS(16)
+ACCESS(32)
+ACCESS(64)
 
 uint64_t iovirt_load64(const volatile uint64_t *address)
 {

@@ -228,7 +228,8 @@ static void drain(void)
         notified(consumer);
         consumer->setup.notify_address = MAILBOXES + 0x100 + 8 * (turn & 1);
         consumer->setup.notify_data = 0x1000 + turn;
-        CHECK(iovirt_queue_resume(&dev, 1, &consumer->setup) == IOVIRT_OK);
+        CHECK(iovirt_queue_resume(&dev, 1, &consumer->setup,
+                                  world_memory(consumer->setup.ring)) == IOVIRT_OK);
     }
     run_until_done(30, 8);
     all_quiet();
@@ -382,7 +383,8 @@ static void failure(void)
     CHECK(consumer->position == 2);
     /* The interrupts of lost records are gone; what was pending comes. */
     sources[0].received += state.lost;
-    CHECK(iovirt_queue_resume(&dev, 6, &consumer->setup) == IOVIRT_OK);
+    CHECK(iovirt_queue_resume(&dev, 6, &consumer->setup,
+                              world_memory(consumer->setup.ring)) == IOVIRT_OK);
     run_until_done(10, 8);
     CHECK(iovirt_queue_get_state(&dev, 6, &state) == IOVIRT_OK);
     CHECK(state.running && !state.error && sources[0].received == sources[0].sent);

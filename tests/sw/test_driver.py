@@ -4,13 +4,22 @@ import shutil
 
 import pytest
 
-from .builds import DRIVER, FLAGS, HERE, SCENARIOS, build, compiler, run, write_header
+from .builds import (
+    DRIVER,
+    FLAGS,
+    HERE,
+    SCENARIOS,
+    build_scenarios,
+    compiler,
+    run,
+    write_header,
+)
 
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("model"), "model", "-fsanitize=undefined,address",
-                 "-fno-sanitize-recover=all")
+    return build_scenarios(tmp_path_factory.mktemp("model"), "model", "-fno-sanitize-recover=all",
+                           "-fsanitize=undefined,address")
 
 
 @pytest.mark.parametrize("preset", ["tiny", "default", "large"])

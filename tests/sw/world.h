@@ -27,6 +27,13 @@ uint64_t world_clocks(void);
 void world_break(uint64_t spa, uint64_t bytes, bool broken);   /* writes of records fail */
 void world_slow(unsigned latency, unsigned jitter);            /* of memory */
 
+/* The hardware only. */
+volatile void *world_bus(uint64_t physical);                   /* what cores access devices by */
+void world_window(uint64_t physical, uint64_t size, uint64_t target, bool configuration);
+void world_function(uint8_t devfn, uint64_t bar_bytes);        /* an endpoint behind the port */
+void world_link(bool up);
+unsigned world_bus_error(void);                                /* of the last access of a core */
+
 /* Devices. */
 struct source {
     uint32_t index;       /* entry */
