@@ -10,6 +10,7 @@ and for any component: its ports are what its signature says. ::
         model["request__ready"]       # as it was at that clock edge
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -82,26 +83,32 @@ def _wrapper(ports):
 def _build(make, name, key):
     """Return the directory of the library, from the cache if it is there."""
     tools, cache = find_tools(), cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    digest = _digest(key, _generator(), Path(__file__).read_text(), tools.version, tools.compiler)
-    directory = cache / f"component_{name}-{digest}"
+    (cache / "objects").mkdir(parents=True, exist_ok=True)
+    bench = _digest(Path(__file__).read_text(), tools.version, tools.compiler)
+    # What generates the Verilog is hashed first, because generating it takes seconds.
+    shortcut = cache / f"component_{name}-{_digest(key, _generator(), bench)}.json"
     with _locked(cache / f"component_{name}.lock"):
-        if (directory / "model.so").exists():
-            os.utime(directory)
-        else:
-            component = make()
+        with contextlib.suppress(OSError, ValueError):
+            directory = cache / json.loads(shortcut.read_text())["directory"]
+            if (directory / "model.so").exists():
+                os.utime(directory)
+                return directory
+        component = make()
+        verilog   = to_verilog(component, name="model")
+        directory = cache / f"component_{name}-{_digest(verilog, bench)}"
+        if not (directory / "model.so").exists():
             with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as work:
-                _compile(Path(work), component, tools, cache / "objects")
+                _compile(Path(work), ports_of(component), verilog, tools, cache / "objects")
                 directory.mkdir(exist_ok=True)
                 for file in ("ports.json", "model.so"):
                     shutil.move(Path(work, file), directory / file)
+        shortcut.write_text(json.dumps({"directory": directory.name}))
     return directory
 
 
-def _compile(work, component, tools, objects):
+def _compile(work, ports, verilog, tools, objects):
     """Make ``model.so`` in ``work``."""
-    ports = ports_of(component)
-    (work / "model.v").write_text(to_verilog(component, name="model"))
+    (work / "model.v").write_text(verilog)
     (work / "bench.cpp").write_text(_wrapper(ports))
     (work / "ports.json").write_text(json.dumps(ports))
     _run([tools.verilator, *VERILATOR_FLAGS, "--Mdir", "obj", "model.v"], work,
@@ -109,7 +116,6 @@ def _compile(work, component, tools, objects):
     include = tools.root / "include"
     command = [tools.compiler, *FLAGS, "-Iobj", f"-I{include}", f"-I{include / 'vltstd'}"]
     shared  = _digest(repr(command), tools.version)
-    objects.mkdir(exist_ok=True)
 
     def compile_one(source):
         # Sources of Verilator are the same for all designs; code that sets up need not be fast.
@@ -137,6 +143,7 @@ class ComponentModel:
         #: {port: (first word, number of words)}.
         self.ports = {port["name"]: (places[port["name"]], max(1, (port["width"] + 63) // 64))
                       for port in ports}
+        self.inputs = [port["name"] for port in ports if port["direction"] == "input"]
         self._library = lib = ctypes.CDLL(str(directory / "model.so"))
         lib.create.restype = lib.words.restype = ctypes.c_void_p
         for function in (lib.destroy, lib.words, lib.tick):
@@ -172,7 +179,9 @@ class ComponentModel:
         self._library.tick(self._bench)
 
     def reset(self, clocks=2):
-        """Reset the component."""
+        """Reset the component, with all inputs 0 from now on."""
+        for name in self.inputs:
+            self[name] = 0
         self["rst"] = 1
         for _ in range(clocks):
             self.tick()
