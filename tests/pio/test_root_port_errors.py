@@ -148,3 +148,19 @@ def test_system_errors_are_those_that_root_control_names(enable, pulses):
         assert seen == pulses
 
     run(testbench)
+
+
+@pytest.mark.parametrize("reports, masked, status", [
+    (0x9, 0, 0x01), (0x1, 0, 0x00), (0x8, 0, 0x00), (0x9, 1, 0x00)])
+def test_advisory_error_is_reported_as_correctable_if_all_switches_are_on(reports, masked, status):
+    async def testbench(ctx, dut):
+        await write(ctx, dut.port, 0x48, reports, 1)
+        await write(ctx, dut.port, 0x114, masked << 13)
+        await tell_event(ctx, dut, ErrorCause.UNSUPPORTED, advisory=1)
+        await ctx.tick().repeat(4)
+        assert await read(ctx, dut.port, 0x130) == status
+        assert await read(ctx, dut.port, 0x110) == 1 << 13
+        assert await read(ctx, dut.port, 0x104) == (0 if masked else 1 << 20)
+        assert await read(ctx, dut.port, 0x4a, 2) == 0x9
+
+    run(testbench)
