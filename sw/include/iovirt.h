@@ -132,8 +132,8 @@ int iovirt_queue_stop(const struct iovirt *dev, uint32_t queue);
 
 /*
  * Start a stopped queue where it was: counts and unread records stay, so ring and size must be as
- * before. The way of notification and the policy may be other ones. After an error, what was written
- * behind the lost record is removed from the ring.
+ * before. The way of notification and the policy may be other ones. After an error, what was
+ * written behind the lost record is removed from the ring.
  */
 int iovirt_queue_resume(const struct iovirt *dev, uint32_t queue,
                         const struct iovirt_queue_setup *setup, volatile uint64_t *ring);

@@ -48,9 +48,9 @@ int iovirt_ecam_open(const struct iovirt *dev, uint64_t base, uint32_t buses,
 void iovirt_ecam_close(const struct iovirt *dev);
 
 /*
- * A register of a function, `ecam` being the window as this program sees it. `size` is 1, 2 or 4, and
- * `offset` a multiple of it. A write has reached the device when this returns. What fails reads as
- * all ones.
+ * A register of a function, `ecam` being the window as this program sees it. `size` is 1, 2 or 4,
+ * and `offset` a multiple of it. A write has reached the device when this returns. What fails reads
+ * as all ones.
  */
 uint32_t iovirt_config_read(const volatile void *ecam, uint16_t rid, uint32_t offset,
                             unsigned size);
