@@ -7,7 +7,7 @@ __all__ = ["TraceIo"]
 
 #: The device of which the driver reads the status, and to which it writes a doorbell.
 DEVICE, SIZE, TARGET = 0x0100, 0x1_0000, 0xC000_0000
-WINDOW, STATUS, DOORBELL = 0x20_0000_0000, 0x1C, 0x1000
+WINDOW, STATUS, DOORBELL = 0x20_0000_0000, 0x0, 0x1000
 QUEUE_LOG2 = 8
 
 
@@ -42,6 +42,8 @@ class TraceIo:
             self.interrupts.open_windows()
         if self.pio:
             self.pio.wait_ready()
+            self.pio.open_ecam()
+            self.pio.open_port(DEVICE >> 8, 0xFF)
             self.pio.connect(0, endpoint(0, bars={0: SIZE}, at={0: TARGET}, bus=DEVICE >> 8))
             self.pio.open_window(0, self.base, SIZE, TARGET)
 
@@ -64,8 +66,9 @@ class TraceIo:
                                           cookie=row.index))
         driver.msi(row.rid, row.index, row.seq)
         if self.pio:
-            self.program.pio_read(self.base + STATUS, 4, id=row.index % 4, report=False)
-            self.program.pio_write(self.base + DOORBELL, row.seq.to_bytes(4, "little"))
+            at = self.base + 8 * (row.seq % 256)   # no two under way alike
+            self.program.pio_read(at + STATUS, 4, id=row.index % 4, report=False)
+            self.program.pio_write(at + DOORBELL, row.seq.to_bytes(4, "little"))
 
     def report(self, counts):
         """Return what the replay's report says of it."""

@@ -31,6 +31,17 @@ def test_summary_tells_figures_and_files(build, capsys):
     assert str(build / "gen" / "iovirt_tiny.v") in text and "0123456789ab" in text
 
 
+def test_summary_tells_of_interrupts_and_cores_if_there_are_any(build, capsys):
+    irq = {"sent": 7, "recorded": 7, "clocks_to_record": 12.5}
+    pio = {"reads": 3, "writes": 4}
+    (build / "sim" / "tiny.json").write_text(json.dumps(
+        {**SIMULATION, "interrupts": irq, "programmed_io": pio}))
+    assert main(["--preset", "tiny", "--build", str(build)]) == 0
+    text = capsys.readouterr().out
+    assert "7 sent, 7 recorded, each after the DMA before it, 12.5 clocks later" in text
+    assert "3 reads and 4 writes of a device" in text
+
+
 def test_missing_report_names_what_writes_it(build, capsys):
     (build / "sim" / "tiny.json").unlink()
     assert main(["--preset", "tiny", "--build", str(build)]) == 2

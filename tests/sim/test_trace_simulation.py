@@ -25,6 +25,10 @@ def test_every_byte_of_the_demonstration_is_right():
     assert result["rows_by_kind"]["dma"] == len(rows)
     assert result["requests"] == result["addresses_checked"] >= len(rows)
     assert result["row_hit_rate"] > 0.2 and result["faults"] == {}
+    sent = result["rows_by_kind"]["msi"]
+    assert result["interrupts"]["sent"] == result["interrupts"]["recorded"] == sent > 10
+    assert result["interrupts"]["behind_dma"] > sent / 2
+    assert result["programmed_io"]["order_checked"] == result["programmed_io"]["reads"] == sent
 
 
 def test_mapping_ahead_saves_misses():

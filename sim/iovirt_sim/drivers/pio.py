@@ -87,11 +87,19 @@ class PioDriver:
                     completer_mask=0xffff):
         """Switch a memory window on: ``size`` bytes at ``base`` are ``target`` on PCIe."""
         self.program.window(base, size, target)
+        self.set(f"extent_{number}", mask=size - 1)
         self.set(f"target_{number}", base=target)
         self.set(f"owner_{number}", guest=guest, completer=completer,
                  completer_mask=completer_mask)
-        self.set(f"window_{number}", enable=1, policy=POLICY[policy],
-                 size_log2=size.bit_length() - 1, base=base)
+        self.set(f"window_{number}", enable=1, policy=POLICY[policy], base=base)
+
+    def open_port(self, secondary, subordinate):
+        """Set the header of the port up, without looking at what is behind it."""
+        p = self.program
+        for register, value, size in ((BUSES, secondary << 8 | subordinate << 16, 4),
+                                      (COMMAND, MEMORY_ENABLE | MASTER_ENABLE, 2)):
+            p.pio_write(self.ecam + register, value.to_bytes(size, "little"), expect="any")
+        p.wait()
 
     def connect(self, number, function):
         """Put a :class:`~iovirt_sim.verilated.Function` behind the link."""

@@ -31,11 +31,11 @@ class Registers:
         return self.windows[name][0] * PAGE
 
     def pack(self, name, **fields):
-        """Return the value of a register with these fields; ``base`` fields take an address."""
+        """Return the value of a register with these fields; ``base`` and ``mask`` are of bytes."""
         value = 0
         for key, content in fields.items():
             field = self.names[name][key]
-            if key == "base":
+            if key in ("base", "mask"):
                 content >>= field.low
             if content >> field.width:
                 raise ValueError(f"Field {name}.{key} must fit {field.width} bits, not be "

@@ -39,9 +39,25 @@ names as methods (they return the number of the operation), and run it at once: 
         events = sim.run(p)                   # list of `Event`; event.op is the operation number
         sim.statistics()                      # dict of counts, see `Simulation.statistics`
 
-The bench checks while it runs: the AXI4 rules on both memory ports; that every DMA goes to the
-expected address with the expected bytes, in the order of rule S12; every completion (status, byte
-count, lower address, boundaries, payload). A violation raises `CheckFailed` naming it.
+Cores, devices that answer them, and interrupts (fast simulation only; `iovirt_sim.drivers` sets
+the block up for them): ::
+
+        p.window(0x20_0000_0000, 1 << 20, 0xC000_0000)        # what cores' addresses are on PCIe
+        p.function(0, endpoint(0, bars={0: 4096}, at={0: 0xC000_0000}))
+        p.rule("ur", kinds=("read",), count=1)                # how devices answer: badly, late...
+        op = p.pio_read(0x20_0000_0000, 8, id=3)
+        p.pio_write(0x20_0000_0008, bytes(4))
+        p.signal(header, payload, rid=0x100, index=5, data=7) # an MSI; a record must come of it
+        p.wait()                                              # for all of them
+        answers = {e.op: PioAnswer.of(e) for e in sim.run(p) if e.kind == "pio"}
+
+The bench checks while it runs: the AXI4 rules on all ports; that every DMA goes to the expected
+address with the expected bytes, in the order of rule S12; every completion (status, byte count,
+lower address, boundaries, payload). Of programmed I/O: every TLP, its legality and its tag, that
+data are what the device said, that no request passes an earlier write, and rule S4. Of interrupts:
+that each leads to one record (or forwarded write) with its data and source, issued after all
+earlier writes of its source were answered (S3, S7); that records overwrite none that is unread, and
+that tails do not run ahead of them. A violation raises `CheckFailed` naming it.
 
 `ToolMissing` is raised if there is no C++ compiler or no Verilator, and says what to install.
 ``open_simulation(design, slow=True)`` needs neither: the same interface on the Amaranth simulator,

@@ -26,6 +26,8 @@ __all__ = ["BuildError", "Design", "Library", "build", "cache_directory"]
 SOURCES = Path(__file__).parent / "cpp"
 #: Libraries kept; the ones unused for longest go first.
 KEPT = 24
+#: Objects kept, so that a change of the bench does not compile the designs again.
+KEPT_OBJECTS = 600
 VERILATOR_FLAGS = ("--cc", "--top-module", "model", "--prefix", "Vmodel", "-O3", "--x-assign",
                    "fast", "--x-initial", "fast", "--no-assert", "-Wno-fatal", "-Wno-lint",
                    "-Wno-style", "--output-split", "15000", "--output-split-cfuncs", "500")
@@ -149,16 +151,20 @@ def _make(directory, verilog, description, bench, tools, waves, say):
         command = [tools.compiler, *COMPILER_FLAGS, *defines, f"-I{work}", f"-I{work / 'obj'}",
                    f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
         common = _digest(bench, command[:-5])
+        model  = _digest(verilog, command[:-5], tools.version, tools.compiler)
 
         def compile_one(source):
             # Code that runs once, to set up, need not be fast. For the rest, -O1 compiles in a
             # third less time than -O2 and runs as fast, because Verilator has optimised already.
             level = "-O0" if "Slow" in source.name or "Syms" in source.name else "-O1"
             made = work / f"{source.name}.o"
-            shared = directory.parent / "objects" / f"{source.stem}-{common}.o"
-            if source.parent == work / "obj" or source.name in OF_ONE_DESIGN:
+            own    = model if source.parent == work / "obj" else common
+            shared = directory.parent / "objects" / f"{source.stem}-{own}.o"
+            if source.name in OF_ONE_DESIGN:
                 shared = None
-            if shared is None or not shared.exists():
+            if shared is not None and shared.exists():
+                os.utime(shared)
+            else:
                 _run([*command, level, "-c", str(source), "-o", str(made)], work)
                 if shared is not None:
                     shared.parent.mkdir(exist_ok=True)
@@ -209,7 +215,7 @@ def _prune(cache):
             if path.stat().st_mtime < hour_ago:
                 shutil.rmtree(path, ignore_errors=True)
     objects = sorted(cache.glob("objects/*.o"), key=lambda path: -path.stat().st_mtime)
-    for path in objects[2 * KEPT:]:
+    for path in objects[KEPT_OBJECTS:]:
         path.unlink(missing_ok=True)
 
 

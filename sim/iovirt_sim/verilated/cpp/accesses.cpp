@@ -67,8 +67,9 @@ bool Accesses::contains(const Access& a, const Asked& asked) const {
         return false;
     for (std::size_t n = 0; n < asked.enabled.size(); ++n) {
         u64 at = asked.target + n - a.target;
-        if (asked.enabled[n] && (at >= a.state.size() || !a.enabled[at] || a.state[at]))
-            return false;
+        if (!asked.enabled[n]) continue;
+        if (at >= a.state.size() || !a.enabled[at]) return false;
+        if (a.state[at] != Access::IDLE && a.state[at] != Access::RETRIED) return false;
     }
     return true;
 }
@@ -105,7 +106,11 @@ u64 Accesses::request(const Tlp& tlp) {
     check_passing(*a);
     if (!a->tlps++) a->asked = tlp.accepted;
     for (std::size_t n = 0; n < what.enabled.size(); ++n)
-        if (what.enabled[n]) a->state[what.target + n - a->target] = Access::ASKED, --a->left;
+        if (what.enabled[n]) {
+            u8& state = a->state[what.target + n - a->target];
+            if (state == Access::IDLE) --a->left;
+            state = Access::ASKED;
+        }
     bool simple = a->beats == 1 && a->size <= 8 && a->address % a->size == 0;
     if (simple && a->left)
         errors_.add("tx: an access that needs one TLP has several: %s", text(*a).c_str());
@@ -129,14 +134,14 @@ void Accesses::check_passing(const Access& a) {
 }
 
 void Accesses::answer(u64 number, u64 target, const u8* bytes, const u8* enabled, unsigned count,
-                      bool good) {
+                      Access::State state) {
     auto found = live_.find(number);
     if (found == live_.end()) return;
     Access& a = *found->second;
     for (unsigned n = 0; n < count; ++n) {
         u64 at = target + n - a.target;
         if (!enabled[n] || at >= a.state.size()) continue;
-        a.state[at] = good ? Access::GOOD : Access::FAILED;
+        a.state[at] = state;
         a.captured[at] = bytes ? bytes[n] : 0;
     }
 }
@@ -193,7 +198,7 @@ void Accesses::check_read(Access& a) {
     bool ones = true, failed = false, asked = true;
     for (std::size_t n = 0; n < a.data.size(); ++n) {
         ones &= a.data[n] == 255;
-        failed |= a.state[n] == Access::FAILED;
+        failed |= a.state[n] >= Access::FAILED;
         asked &= a.state[n] >= Access::GOOD;
     }
     statistics_.pio_failed += failed;
@@ -203,12 +208,12 @@ void Accesses::check_read(Access& a) {
     case EXPECT_ONES: wrong = !ones || a.resp || a.poisoned; break;
     case EXPECT_ERROR: wrong = !ones || a.resp != SLVERR; break;
     case EXPECT_DECERR: wrong = a.resp != DECERR; break;
-    case EXPECT_POISON: wrong = !ones || a.resp || !a.poisoned; break;
+    case EXPECT_POISON: wrong = a.resp || !a.poisoned; break;
     case EXPECT_AUTO:
         wrong = !asked || (!failed && (a.resp || a.poisoned));
         for (std::size_t n = 0; n < a.data.size() && !wrong && !a.ambiguous; ++n) {
             bool all = failed && a.data[n] == 255;
-            wrong = !all && (a.state[n] == Access::FAILED || a.data[n] != a.captured[n]);
+            wrong = !all && (a.state[n] >= Access::FAILED || a.data[n] != a.captured[n]);
             ++statistics_.pio_bytes_checked;
         }
     }
@@ -236,7 +241,7 @@ void Accesses::write_response(unsigned id, unsigned resp, u64 cycle) {
     ++statistics_.pio_writes;
     bool failed = false, asked = true;
     for (std::size_t n = 0; n < a.state.size(); ++n) {
-        failed |= a.state[n] == Access::FAILED;
+        failed |= a.state[n] >= Access::FAILED;
         asked &= !a.enabled[n] || a.state[n] >= Access::GOOD;
     }
     statistics_.pio_failed += failed;

@@ -11,7 +11,7 @@ enum Expect : u8 {
     EXPECT_AUTO,      // what the device says: its data, or all ones, or an error
     EXPECT_ONES,      // reads give all ones; writes are dropped; OKAY
     EXPECT_ERROR,     // SLVERR
-    EXPECT_POISON,    // all ones with RUSER[0]
+    EXPECT_POISON,    // RUSER[0], OKAY
     EXPECT_ANY,
     EXPECT_DECERR,
 };
@@ -28,7 +28,7 @@ struct Access {
     u64 beat_address(unsigned n) const { return n ? (address & ~(size - 1)) + n * size : address; }
 
     // What the bench knows of it.
-    enum State : u8 { IDLE, ASKED, GOOD, FAILED };
+    enum State : u8 { IDLE, ASKED, GOOD, FAILED, RETRIED };   // the last may be asked for again
     u64 number = 0, target = 0;
     bool configuration = false, has_target = false, ambiguous = false, finished = false;
     std::vector<u8> state, captured;
@@ -64,7 +64,7 @@ class Accesses {
     // and that it has said everything.
     u64 request(const Tlp& tlp);
     void answer(u64 number, u64 target, const u8* bytes, const u8* enabled, unsigned count,
-                bool good);
+                Access::State state);
     void answered(u64 number, u64 cycle);
 
     std::string describe_oldest() const;

@@ -51,10 +51,12 @@ bool Devices::received(Tlp& tlp, u64 cycle) {
     }
     bool told = request.rule.forged != Rule::INSTEAD && !request.rule.late &&
                 request.rule.action == Rule::OK;
+    bool again = h.configuration() && request.rule.action == Rule::RRS;
     std::vector<u8> enabled = enabled_bytes(h);
     accesses_.answer(access, h.memory() ? h.address() : h.config_offset(),
                      reinterpret_cast<const u8*>(h.has_data() ? nullptr : request.payload.data()),
-                     enabled.data(), unsigned(enabled.size()), told);
+                     enabled.data(), unsigned(enabled.size()),
+                     told ? Access::GOOD : again ? Access::RETRIED : Access::FAILED);
     answer(request, cycle);
     return true;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "accesses.h"
+#include "ports.h"
 
 template <class Port> class PioManager {
   public:

@@ -136,18 +136,17 @@ void Signals::forward(const AxiWrite& w) {
     }
 }
 
-void Signals::match(u32 queue, const Ring& ring, const Record& r, u64 answered, u64 cycle) {
+void Signals::match(u32 queue, const Record& r, u64 answered, u64 cycle) {
     u16 index = u16(r[0] >> 48);
     u32 count = r[0] >> 32 & 0xffff, data = u32(r[2]);
     for (u16 known : tolerated_)
         if (known == index) return;
     auto& waiting = by_index_[index];
+    std::size_t at = 0;   // of the last interrupt that it stands for
+    while (settings_.records_unordered && at < waiting.size() && waiting[at]->data != data) ++at;
+    at = at < waiting.size() && at + 1 >= count ? at + 1 - count : 0;
     for (u32 n = 0; n < count; ++n) {
-        std::size_t at = 0;
-        while (settings_.records_unordered && count == 1 && at + 1 < waiting.size() &&
-               waiting[at]->data != data)
-            ++at;
-        if (waiting.empty()) {
+        if (at >= waiting.size()) {
             errors_.add("table: record of queue %u, index %u, counts %u interrupts more than were "
                         "sent", queue, index, count - n);
             return;
@@ -161,7 +160,6 @@ void Signals::match(u32 queue, const Ring& ring, const Record& r, u64 answered, 
         waiting.erase(waiting.begin() + at);
         finish(s, answered, "record");
     }
-    (void)ring;
 }
 
 std::string Signals::text(const Signal& s) {

@@ -87,7 +87,7 @@ class Signals {
     bool wants(Ring& ring, u64 wires, u64 cycle);
     u32 visible(Ring& ring, u32 most);
     void consume(u32 queue, Ring& ring, u32 count, u64 cycle);
-    void match(u32 queue, const Ring& ring, const Record& record, u64 answered, u64 cycle);
+    void match(u32 queue, const Record& record, u64 answered, u64 cycle);
     void finish(Signal* signal, u64 answered, const char* what);
     static std::string text(const Signal& signal);
 

@@ -93,7 +93,7 @@ void Signals::consume(u32 queue, Ring& ring, u32 count, u64 cycle) {
     ++statistics_.records;
     if (ring.report)
         events_.add(EVENT_RECORD, ring.op, queue, count, r[0], r[1], r[2], r[3], slot.at, cycle);
-    match(queue, ring, r, slot.answered, slot.at);
+    match(queue, r, slot.answered, slot.at);
     slot.visible = false;
     ++ring.next;
 }
