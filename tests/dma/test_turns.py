@@ -25,10 +25,11 @@ def released(done, stamp):
 
 @pytest.mark.parametrize("change, message", [
     ({"capacity": 0}, r"^Capacity must be an integer of at least 1, not 0$"),
+    ({"signals": 1}, r"^Whether there are signals must be true or false, not 1$"),
     ({"finishes": None}, r"^Number of finish ports must be an integer of at least 1, not None$"),
 ])
 def test_wrong_parameters(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         PostedTurns(**{"capacity": 4, "signals": True, "finishes": 2} | change)
 
 

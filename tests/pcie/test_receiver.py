@@ -19,6 +19,8 @@ CREDITS = 8
      r"^Data width must be 64, 128, 256 or 512, not 96$"),
     ({"data_width": 64, "pcie": None}, TypeError,
      r"^PCIe configuration must be a PcieConfig, not None$"),
+    ({"data_width": 64, "pcie": PcieConfig(), "signals": 8}, TypeError,
+     r"^Whether there are signals must be true or false, not 8$"),
 ])
 def test_wrong_parameters(arguments, error, message):
     with pytest.raises(error, match=message):

@@ -62,6 +62,8 @@ class PostedTurns(wiring.Component):
 
     Raises
     ------
+    TypeError
+        If ``signals`` is not a boolean.
     ValueError
         If ``capacity`` or ``finishes`` is not an integer of at least 1.
     """
@@ -70,6 +72,8 @@ class PostedTurns(wiring.Component):
         for name, value in ("Capacity", capacity), ("Number of finish ports", finishes):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
+        if not isinstance(signals, bool):
+            raise TypeError(f"Whether there are signals must be true or false, not {signals!r}")
         self.capacity = capacity
         self.signals  = signals
         self.finishes = finishes

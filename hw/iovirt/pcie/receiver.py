@@ -86,6 +86,8 @@ class Receiver(wiring.Component):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if not isinstance(pcie, PcieConfig):
             raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
+        if not isinstance(signals, bool):
+            raise TypeError(f"Whether there are signals must be true or false, not {signals!r}")
         self.data_width = data_width
         self.pcie       = pcie
         self.signals    = signals
