@@ -112,15 +112,15 @@ class Aer(wiring.Component):
         m.d.sync += self.detected.eq(Cat(advice.any(), plain.any(), fatal.any(), unsupported))
         self._point(m, new & ~mask, cleared)
 
-        word = Signal(32)
+        live = {bit: status[n] for n, bit in enumerate(bits)}
+        m.d.sync += self.bus.live.eq(0)
         with m.Switch(self.bus.word):
             with m.Case(Word.AER_STATUS):
-                m.d.comb += [word[bit].eq(status[n]) for n, bit in enumerate(bits)]
+                m.d.sync += self.bus.live.eq(Cat(live.get(bit, C(0, 1)) for bit in range(32)))
             with m.Case(Word.AER_COR_STATUS):
-                m.d.comb += word[13].eq(advised)
+                m.d.sync += self.bus.live.eq(Cat(C(0, 13), advised))
             with m.Case(Word.AER_CONTROL):
-                m.d.comb += word[:5].eq(self._pointer)
-        m.d.sync += self.bus.live.eq(word)
+                m.d.sync += self.bus.live.eq(self._pointer)
         return m
 
     def _collect(self, m):

@@ -99,16 +99,11 @@ class PortStatus(wiring.Component):
         secondary = sticky("secondary", Word.IO_WINDOW, new)
         device    = sticky("device", Word.DEVICE_CONTROL, self.detected)
 
-        word = Signal(32)
-        with m.Switch(self.bus.word):
-            with m.Case(Word.COMMAND):
-                m.d.comb += word[16:].eq(command | self.pending << 3)
-            with m.Case(Word.IO_WINDOW):
-                m.d.comb += word[16:].eq(secondary)
-            with m.Case(Word.DEVICE_CONTROL):
-                m.d.comb += word[16:].eq(device)
-            with m.Case(Word.LINK_CONTROL):
-                m.d.comb += word[16:].eq(Cat(self.link_speed, self.link_width, C(0, 3),
-                                             self.link_up))
-        m.d.sync += self.bus.live.eq(word)
+        link = Cat(self.link_speed, self.link_width, C(0, 3), self.link_up)
+        m.d.sync += self.bus.live.eq(0)
+        for word, upper in ((Word.COMMAND, command | self.pending << 3),
+                            (Word.IO_WINDOW, secondary), (Word.DEVICE_CONTROL, device),
+                            (Word.LINK_CONTROL, link)):
+            with m.If(self.bus.word == word):
+                m.d.sync += self.bus.live.eq(Cat(C(0, 16), upper))
         return m

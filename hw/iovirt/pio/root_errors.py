@@ -99,15 +99,11 @@ class RootErrors(wiring.Component):
             self.interrupt.eq(self.pending & ~self.intx_disable),
         ]
 
-        word = Signal(32)
-        with m.Switch(self.bus.word):
-            with m.Case(Word.AER_ROOT_STATUS):
-                m.d.comb += word.eq(status)
-            with m.Case(Word.AER_SOURCE):
-                m.d.comb += word.eq(sources)
-            with m.Case(Word.ROOT_STATUS):
-                m.d.comb += word.eq(root_status)
-        m.d.sync += self.bus.live.eq(word)
+        m.d.sync += self.bus.live.eq(0)
+        for word, value in ((Word.AER_ROOT_STATUS, status), (Word.AER_SOURCE, sources),
+                            (Word.ROOT_STATUS, root_status)):
+            with m.If(here(word)):
+                m.d.sync += self.bus.live.eq(value)
         return m
 
     def _errors(self, m, told, rid, here):
