@@ -142,23 +142,22 @@ class ReadDelivery(wiring.Component):
         offset_bits = len(record.offset)
         started, at, left = Signal(), Signal(offset_bits), Signal(8)
         offset, beats = Signal(offset_bits), Signal(8)
-        size, within, following = Signal(3), Signal(7), Signal(offset_bits + 1)
-        step, ends = Signal(), Signal()
+        within, following = Signal(bytes_log2), Signal(offset_bits + 1)
+        step, ends, full = Signal(), Signal(), Signal()
         m.d.comb += [
             offset.eq(Mux(started, at, record.offset)),
             beats.eq(Mux(started, left, record.beats)),
-            size.eq(Mux(record.size > bytes_log2, bytes_log2, record.size)),
-            within.eq((1 << size) - 1),
+            within.eq(record.within),
             following.eq((offset | within) + 1),
-            # Without data a beat needs no rows.
-            ends.eq(~result.tagged | ((following & ((1 << record.size) - 1)[:7]) == 0)),
+            # Without data a beat needs no rows; without wide beats it needs one.
+            full.eq((offset[bytes_log2:6] | ~record.within[bytes_log2:]).all()),
+            ends.eq(~result.tagged | full | (self.bus_width <= self.data_width)),
             step.eq(self._valid & self._beats.free & self._releases.i.ready),
             self._done.eq(step & ends & (beats == 0)),
             self._releases.i.valid.eq(self._done & result.tagged),
             self._releases.i.payload.tag.eq(result.value),
-            self.put.en.eq(self._done),
-            self.put.token.eq(self._now),
         ]
+        m.d.sync += [self.put.en.eq(self._done), self.put.token.eq(self._now)]
         with m.If(step):
             m.d.sync += [started.eq(~self._done), at.eq(following), left.eq(beats - ends)]
         row_log2 = exact_log2(self.data_width // 8)

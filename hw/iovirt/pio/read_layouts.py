@@ -54,7 +54,7 @@ def read_record(*, id_width, max_read_bytes):
     return data.StructLayout({
         "id":      id_width,
         "offset":  exact_log2(max_read_bytes),  # of the first byte
-        "size":    3,
+        "within":  6,                           # size of a beat - 1
         "beats":   8,                           # less 1
         "last":    1,                           # ends the burst
         "illegal": 1,                           # SLVERR whatever the policy

@@ -175,7 +175,7 @@ class ReadSplitter(wiring.Component):
         m.d.comb += [
             record.id.eq(piece.id),
             record.offset.eq(piece.first),
-            record.size.eq(piece.size),
+            record.within.eq((1 << piece.size) - 1),
             record.beats.eq(Mux(whole, piece.len, beats)),
             record.last.eq(piece.last),
             record.illegal.eq(~piece.legal),
