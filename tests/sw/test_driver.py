@@ -4,6 +4,9 @@ import shutil
 
 import pytest
 
+from iovirt import preset
+from iovirt.csr.export import write_c_header
+
 from .builds import (
     DRIVER,
     FLAGS,
@@ -22,12 +25,19 @@ def program(tmp_path_factory):
                            "-fsanitize=undefined,address")
 
 
-@pytest.mark.parametrize("preset", ["tiny", "default", "large"])
+@pytest.mark.parametrize("name", ["tiny", "default", "large"])
 @pytest.mark.parametrize("source", sorted(path.name for path in (DRIVER / "src").glob("*.c")))
-def test_source_compiles_without_a_warning_and_without_a_library(source, preset, tmp_path):
-    write_header(tmp_path, preset)
+def test_source_compiles_without_a_warning_and_without_a_library(source, name, tmp_path):
+    write_header(tmp_path, name)
     run(compiler(), *FLAGS, "-Wconversion", "-ffreestanding", f"-I{DRIVER / 'include'}",
         f"-I{tmp_path}", "-c", DRIVER / "src" / source, "-o", tmp_path / "it.o")
+
+
+def test_register_header_may_have_the_name_that_gen_gives_it(tmp_path):
+    write_c_header(preset("default"), tmp_path / "iovirt_default.h")
+    run(compiler(), *FLAGS, f"-I{DRIVER / 'include'}", f"-I{tmp_path}",
+        '-DIOVIRT_REGISTERS="iovirt_default.h"', "-c", DRIVER / "src" / "iovirt_irq.c", "-o",
+        tmp_path / "it.o")
 
 
 @pytest.mark.parametrize("header", sorted(path.name for path in (DRIVER / "include").glob("*.h")))
