@@ -85,7 +85,10 @@ class Admission(wiring.Component):
         m.submodules.tickets = tickets = CountTable(entries=self.guests, width=self._width)
         m.submodules.guests  = guests  = Quota(entries=self.guests, width=self._width)
         m.submodules.cores   = cores   = Quota(entries=self.cores, width=self._width)
-        wiring.connect(m, again.o, arbiter.i[1])
+        # The second queue ends the path of `advance`.
+        m.submodules.next = following = StreamQueue(waiting, depth=2)
+        wiring.connect(m, again.o, following.i)
+        wiring.connect(m, following.o, arbiter.i[1])
 
         # `inside` counts what has a place in the loop, so the loop never stops.
         inside, ready, enters, leaves = Signal(range(self.depth + 1)), Signal(), Signal(), Signal()

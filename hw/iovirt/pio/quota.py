@@ -140,10 +140,13 @@ class Quota(wiring.Component):
         m.submodules.back  = back  = CountTable(entries=self.entries, width=self.width)
         wiring.connect(m, wiring.flipped(self.ask), given.ask)
 
-        step, limit, least = Signal(), Signal(self.width - 1), Signal(self.width)
+        # given - back - limit < 0, modulo. As a sum of three it has one carry chain, because the
+        # three are first made two: x - y is x + ~y + 1, and x - z is x + ~(z - 1).
+        step, least = Signal(), Signal(self.width)
+        x, y, z = self.ask.count, Signal(self.width), Signal(self.width, init=-1)
         m.d.sync += [
             step.eq(self.freed_en),
-            limit.eq(self.limit | (self.limit == 0)),
+            z.eq(~Mux(self.limit == 0, 0, self.limit - 1)),
         ]
         m.d.comb += [
             back.ask.en.eq(self.freed_en),
@@ -151,8 +154,8 @@ class Quota(wiring.Component):
             back.ask.step.eq(step),
             back.peek.en.eq(self.ask.en),
             back.peek.index.eq(self.ask.index),
-            # given - back < limit, modulo
-            least.eq(self.ask.count - back.peek.count - limit),
+            y.eq(~back.peek.count),
+            least.eq((x ^ y ^ z) + Cat(C(1, 1), (x & y) | (x & z) | (y & z))),
             self.room.eq(least[-1]),
             self.ready.eq(given.ready & back.ready),
         ]
