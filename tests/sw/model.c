@@ -216,6 +216,11 @@ static void deliver(struct entry *entry, uint32_t index)
         return;
     if (storm && entry->interval != now / storm)
         entry->interval = now / storm, entry->delivered = 0;
+    if (entry->word[0] >> 1 & 2) {
+        memory[entry->word[2] / 8] = (uint32_t)entry->word[3];
+        entry->pending = false;
+        return;
+    }
     used = queue->accepted - queue->head, age = queue->accepted - entry->last;
     if ((storm && limit && entry->delivered >= limit) || !queue->run
         || queue->last - queue->first == FLYING)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "consumer.h"
+#include "iovirt_platform.h"
 
 /* 12 sources into three rings that are too small; readers are away for long. */
 static void overflow(void)
@@ -206,6 +207,7 @@ static void storm(void)
 static void drain(void)
 {
     struct consumer *consumer = start(1, 3);
+    uint64_t longest = 0;
 
     for (uint32_t n = 0; n < 4; ++n) {
         add_source(n, (uint16_t)(0x600 + n), 150, 200);
@@ -213,13 +215,17 @@ static void drain(void)
     }
     for (unsigned turn = 0; turn < 12; ++turn) {
         struct iovirt_queue_state state;
+        uint64_t since;
 
         for (unsigned n = 0; n < 5; ++n) {
             if (notified(consumer))
                 serve(consumer, 8);
             world_run(random_below(100));
         }
+        since = world_clocks();
         CHECK(iovirt_queue_stop(&dev, 1) == IOVIRT_OK);
+        since = world_clocks() - since;
+        longest = since > longest ? since : longest;
         CHECK(iovirt_queue_get_state(&dev, 1, &state) == IOVIRT_OK);
         CHECK(!state.running && !state.busy);
         serve(consumer, 4);
@@ -233,6 +239,8 @@ static void drain(void)
     }
     run_until_done(30, 8);
     all_quiet();
+    printf("stopped and drained within %llu clocks\n", (unsigned long long)longest);
+    CHECK(longest < 3000);
 }
 
 /* What a queue drops by policy it counts. */
@@ -302,11 +310,13 @@ static void count_pins(void *context, const struct iovirt_event *event)
     pins += event->count;
 }
 
-/* Several vectors of one MSI, a requester that may not, and a message. */
+/* Several vectors of one MSI, a requester that may not, a message, and one that is forwarded. */
 static void sources_of_all_kinds(void)
 {
     struct iovirt_entry entry = {.queue = 1, .cookie = 77, .rid = 0x900, .rid_mask = 0xff,
                                  .guest = 0x1234};
+    struct iovirt_entry forward = {.delivery = IOVIRT_FORWARD, .address = MAILBOXES + 0x200,
+                                   .data = 0x77777, .rid = 0x903};
     struct iovirt_error error;
     uint64_t since = world_clocks();
 
@@ -331,6 +341,17 @@ static void sources_of_all_kinds(void)
     while (!notified(&consumers[1]))
         CHECK(world_clocks() - since < 400000);
     CHECK(iovirt_service(&consumers[1].reader, 4, count_pins, NULL) == 1 && pins == 1);
+    CHECK(iovirt_entry_set(&dev, 50, &forward) == IOVIRT_OK);
+    world_send(0x903, iovirt_message_address(WINDOW_64, 50, false), 5);
+    world_run(1000);
+    CHECK(iovirt_load64(world_memory(MAILBOXES + 0x200)) == 0x77777);
+    forward.address |= 2;
+    CHECK(iovirt_entry_set(&dev, 50, &forward) == IOVIRT_BAD_ARGUMENT);
+    CHECK(!iovirt_error_take(&dev, &error));
+    CHECK(iovirt_entry_clear(&dev, 50) == IOVIRT_OK);
+    world_send(0x903, iovirt_message_address(WINDOW_64, 50, false), 6);
+    world_run(1000);
+    CHECK(iovirt_error_take(&dev, &error) && error.cause == 12 && error.rid == 0x903);
 }
 
 /* A forged head is refused and counted, and so is a setting that makes no sense. */
