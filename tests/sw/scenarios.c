@@ -368,12 +368,13 @@ static void forgery(void)
         world_run(8);
     }
     world_run(1000);
-    forger.head = 4;
+    CHECK(iovirt_queue_get_state(&dev, 3, &state) == IOVIRT_OK && state.tail > 0);
+    forger.head = state.tail + 1;
     iovirt_reader_release(&forger);
     forger.head = 0xffffffff;
     iovirt_reader_release(&forger);
     CHECK(iovirt_queue_get_state(&dev, 3, &state) == IOVIRT_OK);
-    CHECK(state.forged == 2 && state.head == 0 && state.tail == 3);
+    CHECK(state.forged == 2 && state.head == 0);
     CHECK(iovirt_queue_start(&dev, 3, &setup, world_memory(setup.ring)) == IOVIRT_REFUSED);
     setup.size_log2 = 17;
     CHECK(iovirt_queue_start(&dev, 3, &setup, world_memory(setup.ring)) == IOVIRT_BAD_ARGUMENT);
