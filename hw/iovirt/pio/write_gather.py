@@ -20,7 +20,7 @@ class WriteGather(wiring.Component):
     largest payload is between them. A unit with holes is a TLP of its own: within 1 Dword, or 2
     that are aligned, any enables are legal (PCIe Base, 2.2.5).
 
-    A job is offered when its rows are there. Latency is 5 clocks; throughput is 1 unit per clock,
+    A job is offered when its rows are there. Latency is 4 clocks; throughput is 1 unit per clock,
     and a job per unit.
 
     Parameters
@@ -51,21 +51,27 @@ class WriteGather(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The unit at hand, and what will be asked of the next one once it is there.
-        now, valid, advance = Signal.like(self.i.payload), Signal(), Signal()
-        joins, goes = Signal(), Signal()
-        i = self.i.payload
+        # The unit at hand, and the one after it, which knows whether it continues its predecessor.
+        now, valid, ahead, there = (Signal.like(self.i.payload), Signal(),
+                                    Signal.like(self.i.payload), Signal())
+        continues, joins, goes = Signal(), Signal(), Signal()
+        takes, advance = Signal(), Signal()
         m.d.comb += [
-            joins.eq(~now.ends & self._follows(m, now, i)),
-            goes.eq(valid & (now.ends | self.i.valid)),
+            joins.eq(~now.ends & continues),
+            goes.eq(valid & (now.ends | there)),
+            takes.eq(~valid | (goes & advance)),
+            self.i.ready.eq(~there | takes),
         ]
-        with m.If(~valid | (goes & advance)):
-            m.d.sync += [valid.eq(self.i.valid), now.eq(i)]
-        m.d.comb += self.i.ready.eq(~valid | (goes & advance))
-        self._elaborate_run(m, now, i, joins, goes, advance)
+        with m.If(takes):
+            m.d.sync += [valid.eq(there), now.eq(ahead)]
+        with m.If(self.i.ready):
+            m.d.sync += [there.eq(self.i.valid), ahead.eq(self.i.payload)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += continues.eq(self._follows(m, self.i.payload))
+        self._elaborate_run(m, now, ahead, joins, goes, advance)
         return m
 
-    def _follows(self, m, now, i):
+    def _follows(self, m, i):
         limit = Signal(PAGE_LOG2 - QUAD_LOG2)
         with m.Switch(self.max_payload):
             for code in range(exact_log2(self.max_payload_bytes) - 7):
@@ -73,11 +79,15 @@ class WriteGather(wiring.Component):
                     m.d.sync += limit.eq((16 << code) - 1)
             with m.Default():
                 m.d.sync += limit.eq(self.max_payload_bytes // 8 - 1)
-        # Bytes to the top of this unit, bytes from the bottom of the next.
-        upwards   = Cat(now.be == (0xFF << n & 0xFF) for n in range(8)).any()
-        downwards = Cat(i.be == (0xFF >> n) for n in range(8)).any()
-        return (upwards & downwards & (i.quad == (now.quad + 1)[:len(i.quad)])
-                & (i.quad & limit).any())
+        # Bytes to the top of the unit before, bytes from the bottom of this one.
+        up, down, quad = Signal(), Signal(), Signal.like(i.quad)
+        m.d.comb += down.eq(Cat(i.be == (0xFF >> n) for n in range(8)).any())
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                up.eq(Cat(i.be == (0xFF << n & 0xFF) for n in range(8)).any()),
+                quad.eq(i.quad + 1),
+            ]
+        return up & down & (i.quad == quad) & (i.quad & limit).any()
 
     def _elaborate_run(self, m, now, i, joins, goes, advance):
         lanes = self.data_width // 64
