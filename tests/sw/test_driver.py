@@ -1,5 +1,6 @@
 """The C driver: it compiles without warnings, and does what it promises on a model of the block."""
 
+import re
 import shutil
 
 import pytest
@@ -56,6 +57,15 @@ def test_scenarios_are_all_run(program):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_driver_on_a_model(program, scenario, seed):
     assert "clocks" in run(program, scenario, seed)
+
+
+def test_names_in_the_documentation_exist():
+    headers = " ".join(path.read_text() for path in (DRIVER / "include").glob("*.h"))
+    text = (DRIVER.parent / "docs" / "programming.md").read_text()
+    known = set(re.findall(r"\b(?:iovirt|IOVIRT)_\w+", headers))
+    named = set(re.findall(r"\b(?:iovirt|IOVIRT)_\w+(?=\(|`)|\bIOVIRT_\w+", text))
+    assert len(named) > 30
+    assert named - known - {"IOVIRT_REGISTERS"} == set()
 
 
 def test_lines_are_short():
