@@ -38,8 +38,6 @@ __all__ = ["InterruptBench"]
 class InterruptBench:
     """Drives everything around one engine; its agents are generators, see :mod:`.clocked`.
 
-    Memory shows a write when it answers it, not before.
-
     Parameters
     ----------
     io : ports, as of :mod:`.clocked`.
@@ -68,13 +66,11 @@ class InterruptBench:
         self.handed     = Counter()  # interrupts handed over, by source
         self.visible_of = Counter()  # those that visible records stand for
         self.locked     = set()      # queues that somebody serves
-        self._signal  = Packer(PostedSignal)
+        self.pack_signal = Packer(PostedSignal).pack
         self._notice  = Packer(Notice)
         self._error   = Packer(ErrorRecord)
         self._request  = Packer(register_request(data_width=64, address_width=REGISTER_WIDTH))
         self._response = Packer(register_response(data_width=64))
-
-    # Memory and the log.
 
     def background(self):
         """Return the agents that are always there."""
@@ -94,11 +90,9 @@ class InterruptBench:
     def log(self):
         """Take error records."""
         while True:
-            yield from self._log_one()
-
-    def _log_one(self):
-        what = self._error.unpack((yield from receive(self.io, "error")))
-        self.denied(ErrorCause(what["cause"]).name, what["segment"], what["rid"], what["address"])
+            what = self._error.unpack((yield from receive(self.io, "error")))
+            self.denied(ErrorCause(what["cause"]).name, what["segment"], what["rid"],
+                        what["address"])
 
     def denied(self, *what):
         """Check an error record; tests may replace this."""
@@ -108,7 +102,8 @@ class InterruptBench:
         if notice_address(0) <= address < notice_address(self.irq.queues):
             queue = (address - notice_address(0)) >> 12
             assert list(words.values()) == [0xCAFE_0000 + queue]
-            self.on_notice(queue)
+            self.notices.append((self.clock, queue))
+            self.notified[queue] = True
         elif address >= FORWARDS:
             self.model.forwarded(address, words[address])
         else:
@@ -131,16 +126,9 @@ class InterruptBench:
             assert any(0 < (position - arm) & COUNT < 1 << 17 for arm in self.armed[queue]), \
                 f"notification of queue {queue} without a record"
 
-    def on_notice(self, queue):
-        """A notification is visible."""
-        self.notices.append((self.clock, queue))
-        self.notified[queue] = True
-
-    # What devices and other blocks do.
-
     def signal(self, *, kind=1, segment=0, rid=0, offset=0, data=0):
         """Hand one interrupt over."""
-        payload = self._signal.pack(kind=kind, segment=segment, rid=rid, offset=offset, data=data)
+        payload = self.pack_signal(kind=kind, segment=segment, rid=rid, offset=offset, data=data)
         if kind == 1:
             source = self.model.msi(segment=segment, rid=rid, offset=offset, data=data)
         else:
@@ -160,8 +148,6 @@ class InterruptBench:
         self.model.notice(number, rid=rid, segment=segment, data=data)
         yield from send(self.io, f"notice__{port}", self._notice.pack(
             kind=number, segment=segment, rid=rid, data=data))
-
-    # What software does.
 
     def access(self, name, address, *, write=None, strobe=255):
         """Make one access to a window; return (data, error)."""

@@ -43,10 +43,10 @@ class InterruptEngine(wiring.Component):
     loses some, and counts them. ``signal`` and ``notice`` never wait for a reader or for memory,
     but a few clocks for accesses to the table, and ``entries`` + 16 clocks after reset.
 
-    Without memory, it takes 20 clocks from ``signal`` to the first write of the record, and from
+    Without memory, it takes 21 clocks from ``signal`` to the first write of the record, and from
     its last response 6 to the tail and 11 to the write that notifies. Throughput is 1 interrupt per
-    clock, and in records that of :class:`RecordWriter`: 1 per 4, 2 or 1 clocks on a table port of
-    64, 128, or 256 bits and more, if ``record_slots`` cover the latency of memory.
+    clock, and in records 1 per 4, 2 or 33/32 clocks on a table port of 64, 128, or 256 bits and
+    more, if ``record_slots`` cover the latency of memory.
 
     Parameters
     ----------
