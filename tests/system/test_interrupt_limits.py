@@ -12,6 +12,9 @@ from iovirt_sim.tlp import Pasid, Tlp
 
 pytestmark = pytest.mark.slow
 GROUP = pytest.mark.xdist_group("verilated_tiny")
+BOTH = pytest.mark.parametrize("preset", [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"verilated_{name}"))
+    for name in ("tiny", "default")])
 
 
 @pytest.fixture
@@ -20,8 +23,10 @@ def irq(system):
     return interrupts(system)
 
 
-@GROUP
-def test_nothing_is_lost_while_a_queue_overflows_for_long(system, irq):
+@BOTH
+def test_nothing_is_lost_while_a_queue_overflows_for_long(make_system, preset):
+    system = make_system(preset)
+    irq = interrupts(system)
     system.sim.set(timeout=60_000, rx_stall=0)
     irq.queue(0, 1, pause=900, burst=1)
     irq.queue(1, 1, pause=400, burst=2)

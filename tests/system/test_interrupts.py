@@ -13,6 +13,9 @@ from iovirt_sim.platform import iotinval_gvma
 
 pytestmark = pytest.mark.slow
 GROUP = pytest.mark.xdist_group("verilated_tiny")
+BOTH = pytest.mark.parametrize("preset", [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"verilated_{name}"))
+    for name in ("tiny", "default")])
 
 
 @pytest.fixture
@@ -21,9 +24,11 @@ def irq(system):
     return interrupts(system)
 
 
-@GROUP
+@BOTH
 @pytest.mark.parametrize("load", SLOW)
-def test_record_is_issued_after_the_writes_before_it(system, irq, load):
+def test_record_is_issued_after_the_writes_before_it(make_system, preset, load):
+    system = make_system(preset)
+    irq = interrupts(system)
     system.sim.set(seed=3, timeout=30_000, **SLOW[load])
     for queue in range(2):
         irq.queue(queue, 4, once=True)
@@ -91,8 +96,10 @@ def test_mask_admits_several_sources_and_more_tells_of_them(system, irq):
     assert system.error().cause == "msi_denied"
 
 
-@GROUP
-def test_messages_come_through_the_same_queues(system, irq):
+@BOTH
+def test_messages_come_through_the_same_queues(make_system, preset):
+    system = make_system(preset)
+    irq = interrupts(system)
     irq.queue(0, 4)
     irq.queue(1, 4)
     for n, kind in enumerate(("err_cor", "err_nonfatal", "err_fatal", "pm_pme", "inta", "intd")):
@@ -156,9 +163,11 @@ def test_fault_is_told_by_a_record(system, irq):
     assert [(r.type, r.cookie, r.rid) for r in records] == [(7, 0xFA, SOURCES[2])]
 
 
-@GROUP
+@BOTH
 @pytest.mark.parametrize("load", ["fast", "reordered"])
-def test_forwarded_interrupt_is_written_after_the_writes_before_it(system, irq, load):
+def test_forwarded_interrupt_is_written_after_the_writes_before_it(make_system, preset, load):
+    system = make_system(preset)
+    irq = interrupts(system)
     system.sim.set(**SLOW[load])
     for n, rid in enumerate(SOURCES):
         irq.entry(40 + n, Entry(rid=rid, delivery="forward", address=FORWARDS + 0x1000 * n,

@@ -14,6 +14,9 @@ from iovirt_sim.verilated import Record
 
 pytestmark = pytest.mark.slow
 GROUP = pytest.mark.xdist_group("verilated_tiny")
+BOTH = pytest.mark.parametrize("preset", [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"verilated_{name}"))
+    for name in ("tiny", "default")])
 
 
 @pytest.fixture
@@ -30,9 +33,11 @@ LOADS = {
 }
 
 
-@GROUP
+@BOTH
 @pytest.mark.parametrize("load", LOADS)
-def test_random_accesses_are_right(system, pio, load):
+def test_random_accesses_are_right(make_system, preset, load):
+    system = make_system(preset)
+    pio = cores(system)
     system.sim.set(seed=5, **LOADS[load])
     accesses(system, load, 500)
     system.run()
@@ -41,8 +46,10 @@ def test_random_accesses_are_right(system, pio, load):
     assert statistics["unclaimed"] == 0 and not pio.read("pio_errors")["first_valid"]
 
 
-@GROUP
-def test_cores_and_devices_do_not_disturb_each_other(system, pio):
+@BOTH
+def test_cores_and_devices_do_not_disturb_each_other(make_system, preset):
+    system = make_system(preset)
+    cores(system)
     system.sim.set(seed=9, device_jitter=100, dma_jitter=200, dma_reorder=1, table_jitter=40,
                    rx_stall=30, tx_stall=60)
     system.device(FIRST, 1, {0x1000 * n: n for n in range(8)})
@@ -56,8 +63,9 @@ def test_cores_and_devices_do_not_disturb_each_other(system, pio):
     assert system.faults() == [] and system.sim.statistics()["transfers_checked"] >= 160
 
 
-@GROUP
-def test_enumeration_finds_what_is_behind_a_switch(system):
+@BOTH
+def test_enumeration_finds_what_is_behind_a_switch(make_system, preset):
+    system = make_system(preset)
     driver = system.pio()
     driver.wait_ready()
     driver.open_ecam()
@@ -92,10 +100,12 @@ def test_enumeration_finds_what_is_behind_a_switch(system):
             assert values == [[int.from_bytes(bytes(range(number, number + 8)), "little")]]
 
 
-@GROUP
+@BOTH
 @pytest.mark.parametrize("load", [{"dma_write_latency": 500},
                                   {"dma_jitter": 500, "dma_reorder": 1, "table_latency": 100}])
-def test_read_returns_after_the_writes_that_came_before_its_completion(system, pio, load):
+def test_read_returns_after_the_writes_that_came_before_its_completion(make_system, preset, load):
+    system = make_system(preset)
+    cores(system)
     system.sim.set(device_delay=40, device_jitter=200, timeout=50_000, **load)
     system.device(FIRST, 1, {0x1000 * n: n for n in range(8)})
     system.device(SECOND, 2, {0x1000 * n: 8 + n for n in range(8)})

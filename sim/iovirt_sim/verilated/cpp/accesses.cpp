@@ -80,11 +80,17 @@ bool Accesses::carries(const Access& a, const Asked& asked) const {
     return true;
 }
 
+// The oldest that fits, and, of writes, that has these bytes; one that has ended only if nobody else.
 Access* Accesses::find(const Asked& asked) {
     Access* first = nullptr;
     Access* best = nullptr;
+    Access* ended = nullptr;
     for (auto& [number, a] : live_) {
         if (!a->accepted || !contains(*a, asked)) continue;
+        if (a->finished) {
+            ended = a.get();
+            continue;
+        }
         if (!first) first = a.get();
         else if (!asked.write) first->ambiguous = a->ambiguous = true;
         if (asked.write && !best && carries(*a, asked)) best = a.get();
@@ -92,7 +98,7 @@ Access* Accesses::find(const Asked& asked) {
     if (asked.write && first && !best)
         errors_.add("tx: write to %llx has other bytes than: %s", ull(asked.target),
                     text(*first).c_str());
-    return best ? best : first;
+    return best ? best : first ? first : ended;
 }
 
 u64 Accesses::request(const Tlp& tlp) {

@@ -171,6 +171,7 @@ void Bench::change_link() {
     if (link_) return;
     source_.drop_answers([this](Tlp& tlp) { devices_.dropped(tlp); });
     devices_.link_down();
+    transfers_.link_down();
 #endif
 }
 

@@ -49,6 +49,7 @@ class Traffic : public TlpListener {
         if (tlp.kind == TLP_ANSWER) devices_.sent(tlp, cycle);
     }
     void received(Tlp& tlp, u64 cycle) override {
+        if (!settings_.link_up) return;   // the core drops it
         bool request = !tlp.header.completion();
         bool known = request && devices_.received(tlp, cycle);
         if (!known || settings_.report_requests) transfers_.received(tlp, cycle);

@@ -31,7 +31,6 @@ bool Devices::received(Tlp& tlp, u64 cycle) {
     const Header& h = tlp.header;
     if (functions_.empty() || !(h.memory() || h.configuration())) return false;
     check(tlp);
-    if (!settings_.link_up) return true;
     u64 access = accesses_.request(tlp);
     Place where = place(tlp);
     if (h.memory() && h.has_data()) {

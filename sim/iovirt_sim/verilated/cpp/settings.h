@@ -56,7 +56,7 @@
     X(pio_reads) X(pio_writes) X(pio_bytes_checked) X(pio_order_checked) X(pio_failed)             \
     X(pio_clocks) X(requests_to_devices) X(writes_to_devices) X(answers) X(answers_late)           \
     X(unclaimed) X(signals) X(records) X(interrupts) X(interrupts_ordered) X(forwards)             \
-    X(notifications) X(notifications_empty) X(record_clocks) X(heads)
+    X(notifications) X(notifications_empty) X(record_clocks) X(heads) X(reads_lost)
 
 struct Settings {
 #define X(name, value) u64 name = value;

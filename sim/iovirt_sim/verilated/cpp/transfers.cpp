@@ -115,6 +115,19 @@ std::string Transfers::text(const Transfer& t) {
     return text;
 }
 
+void Transfers::link_down() {
+    for (auto& [key, t] : by_tag_) {
+        t->done = true;
+        ++statistics_.reads_lost;
+        t->source->tags.insert(t->source->tags.begin(), t->tag);
+        if (!--t->row->left) delete t->row;
+        groups_.count(t->request.group, -1);
+    }
+    for (auto& [key, raw] : raw_) groups_.count(raw.group, -1);
+    by_tag_.clear(), raw_.clear();
+    np_used_ = 0;
+}
+
 void Transfers::reset() {
     for (auto& [key, t] : live_)
         if (!t->done && !--t->row->left) delete t->row;

@@ -63,6 +63,8 @@ class Transfers : public AxiObserver, public TlpListener {
     void start(const TransferRequest& request);
     void start_raw(Tlp&& tlp, u16 group, bool answered);
     std::string describe_oldest() const;
+    // The link went down: what devices have asked for is answered no more. Memory may still be read.
+    void link_down();
     void reset();
 
     bool may_send(const Tlp&) override;
