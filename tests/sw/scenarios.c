@@ -12,8 +12,13 @@ static void overflow(void)
         add_source(n * 5, (uint16_t)(0x100 + n), 200 + random_below(200), 120);
     for (uint32_t queue = 0; queue < 3; ++queue)
         start(queue, (uint8_t)(1 + queue));
-    for (unsigned n = 0; n < source_count; ++n)
-        admit(&sources[n], n % 3);
+    for (unsigned n = 0; n < source_count; ++n) {
+        struct iovirt_entry entry = entry_of(&sources[n], n % 3);
+
+        entry.merge = n % 2;
+        entry.priority = (uint8_t)(n % 4);
+        admit_as(&sources[n], &entry);
+    }
     run_until_done(2500, 3);
     all_quiet();
     printf("events %u, most interrupts in one %u\n",
