@@ -73,6 +73,19 @@ def test_ids_do_not_wait_for_each_other_but_one_id_is_answered_in_order():
     assert [beat[1] for beat in bench.answers] == [3, 2, 2, 1, 1]
 
 
+@pytest.mark.parametrize("later", range(3))
+def test_early_look_at_data_of_one_read_is_not_taken_for_another(later):
+    ends = {0x8000_0000: 60, 0x8000_0008: 30, 0x4_0000_0000: 200, 0x4_0000_0008: 58 + later}
+    bench = Bench(make(), WHERE, delay=lambda request: ends[request.address])
+    bench.read(*(Burst(id, base + at, 1, 3) for id, base in ((1, MEMORY), (2, FAR))
+                 for at in (0, 8)))
+    bench.run(until=lambda: len(bench.answers) == 4)
+    for (_, id, data, *_), address in zip(bench.answers, (0x8000_0000, 0x8000_0008,
+                                                          0x4_0000_0000, 0x4_0000_0008),
+                                          strict=True):
+        assert data == sum(device_byte(address + n) << 8 * n for n in range(8)), id
+
+
 def test_slow_configuration_write_holds_answers_of_its_id_only():
     bench = Bench(make(), WHERE, delay=lambda _: 300)
     register = Burst(1, ECAM + 0x1004, 1, 2, data=[(0x1234_5678_0000_0000, 0xF0)])
