@@ -12,7 +12,7 @@ from amaranth.lib import data
 
 from .harness import simulate
 
-__all__ = ["Packer", "receive", "run_clocked", "send", "simulate_clocked"]
+__all__ = ["AmaranthPorts", "Packer", "receive", "run_clocked", "send", "simulate_clocked"]
 
 
 class Packer:
@@ -91,14 +91,16 @@ def run_clocked(model, agents, *, background=(), deadline=1_000_000, settle=0):
     return clocks
 
 
-class _AmaranthPorts:
+class AmaranthPorts:
     """Ports of a component in the Amaranth simulator, by name."""
 
     def __init__(self, component):
+        self.component = component
         self.signals = {"__".join(map(str, path)): Value.cast(value) for path, _, value
                         in component.signature.flatten(component)}
         self.values  = dict.fromkeys(self.signals, 0)
         self.changed = {}
+        self.pokes   = []
 
     def __getitem__(self, name):
         return self.values[name]
@@ -106,22 +108,25 @@ class _AmaranthPorts:
     def __setitem__(self, name, value):
         self.values[name] = self.changed[name] = value
 
+    def poke(self, place, change):
+        """Replace what is in ``place``, a word of a memory, by ``change`` of it."""
+        self.pokes.append((place, change))
 
-def simulate_clocked(component, agents, *, background=(), deadline=10_000):
-    """Run agents, functions of ``io``, on the Amaranth simulator; stream rules are checked."""
-    io    = _AmaranthPorts(component)
-    names = list(io.signals)
 
+def simulate_clocked(io, agents, *, background=(), deadline=10_000):
+    """Run agents on the component of ``io``, an :class:`AmaranthPorts`; check stream rules."""
     async def testbench(ctx):
-        left  = _resume([agent(io) for agent in agents])
-        aside = _resume([agent(io) for agent in background])
+        left, aside = _resume(agents), _resume(background)
         while left:
             for name, value in io.changed.items():
                 ctx.set(io.signals[name], value)
+            for place, change in io.pokes:
+                ctx.set(place, change(ctx.get(place)))
             io.changed.clear()
-            _, _, *values = await ctx.tick().sample(*(io.signals[name] for name in names))
-            io.values = dict(zip(names, values, strict=True))
+            io.pokes.clear()
+            _, _, *values = await ctx.tick().sample(*io.signals.values())
+            io.values = dict(zip(io.signals, values, strict=True))
             aside = _resume(aside)
             left  = _resume(left)
 
-    simulate(component, testbench, deadline=deadline)
+    simulate(io.component, testbench, deadline=deadline)
