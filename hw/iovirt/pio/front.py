@@ -53,9 +53,10 @@ class PioFront(wiring.Component):
       R waiting.
 
     From AR to ``request`` it takes 2 clocks, from ``finish`` or ``answer`` to R 3 clocks, and 4 if
-    the order of an ID has delayed it. 1 read and 1 write of up to 8 bytes per clock; 8 bytes of
-    writes per clock; 1 row or beat of reads per clock, and within one ID 1 piece per 2 clocks.
-    After reset nothing is accepted for ``max(reads, 256)`` clocks.
+    the order of an ID has delayed it; from AW and W to ``tx`` 7 clocks, and from there to B 5.
+    1 read and 1 write of up to 8 bytes per clock; 8 bytes of writes per clock; 1 row or beat of
+    reads per clock, and within one ID 1 piece per 2 clocks. After reset it takes a clock per slot
+    or ID, whichever are more but at most 256 of IDs, until accesses are served.
 
     Parameters
     ----------

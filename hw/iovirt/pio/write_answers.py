@@ -24,7 +24,7 @@ class WriteAnswers(wiring.Component):
     still waits for configuration space; only then it takes a slot. So a slow access holds the
     answers to its own ID, but no write of anybody.
 
-    Latency is 3 clocks from ``done`` to ``o`` for a posted write; throughput is 1 answer per clock.
+    Latency is 4 clocks from ``done`` to ``o`` for a posted write; throughput is 1 answer per clock.
 
     Parameters
     ----------
