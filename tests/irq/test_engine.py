@@ -25,7 +25,7 @@ QUEUES, PLAIN, MULTI, FORWARD, LIMITED = 4, 8, 8, 16, 18
 CODES = [*range(0x20, 0x28), 0x30, 0x31, 0x33, 0x18, 0x14]
 
 
-@pytest.fixture(scope="module", params=[64])
+@pytest.fixture(scope="module", params=[64, 256])
 def engine(request):
     with open_engine(IRQ, table_width=request.param) as io:
         yield io, request.param
