@@ -3,6 +3,7 @@
 import pytest
 
 from iovirt_sim.harness import simulate
+from iovirt_sim.streams import send
 from iovirt_sim.tlp import Status
 
 from .requester_bench import DEVICE, Bench, answer, config, make, memory, read, refusal
@@ -201,20 +202,46 @@ def test_request_of_the_old_link_is_not_sent_on_the_new_one_with_a_tag_in_use():
     async def testbench(ctx):
         await bench.start(ctx)
         ready[0] = 0
-        await bench.request(ctx, *(read(4 * n, 4, owner=n) for n in range(3)))
+        await bench.request(ctx, read(0, 4, owner=1))
         ctx.set(dut.link_up, 0)
         await ctx.tick().repeat(3)
         ctx.set(dut.link_up, 1)
-        await ctx.tick().repeat(6 * ROUND)
-        # It is stuck at the transmitter, so nothing new is let in.
-        assert not bench.sent and len(bench.ends[0]) == 3
         await bench.request(ctx, read(0x100, 4, owner=9))
+        await ctx.tick().repeat(6 * ROUND)
+        # It is stuck at the transmitter, so nothing new gets a tag.
+        assert not bench.sent and ctx.get(dut.used) == 1
+        assert [end[::2][:2] for end in bench.ends[0]] == [(1, "LINK_DOWN")]
         ready[0] = 1
-        sent = [await bench.next_sent(ctx)]
-        while sent[-1].address != 0x100:
-            sent.append(await bench.next_sent(ctx))
-        await bench.deliver(ctx, *answer(sent[-1], cid=DEVICE))
-        await bench.wait(ctx, lambda: any(end[::2][:2] == (9, "OK") for end in bench.ends[0]))
+        assert (await bench.next_sent(ctx)).address == 0
+        sent = await bench.next_sent(ctx)
+        await bench.deliver(ctx, *answer(sent, cid=DEVICE))
+        await bench.wait(ctx, lambda: len(bench.ends[0]) == 2)
+        assert bench.ends[0][1][::2][:2] == (9, "OK")
 
     simulate(dut, testbench, background=bench.background(sends=lambda: ready[0]))
-    assert sorted(end[0] for end in bench.ends[0]) == [0, 1, 2, 9]
+
+
+def test_completion_that_spans_a_change_of_hands_counts_for_neither():
+    async def testbench(bench, ctx):
+        await bench.request(ctx, read(0, 16, owner=1))
+        old = await bench.next_sent(ctx)
+        first, last = ({name: beat[name] for name in ("data", "strb", "hdr", "first", "last")}
+                       for beat in answer(old)[0].beats(64))
+        await send(ctx, bench.dut.completion, [first])
+        await time_out(bench, ctx, old)
+        await bench.release(ctx, old.tag)
+        await bench.wait(ctx, lambda: ctx.get(bench.dut.used) == 0)
+        ctx.set(bench.dut.timeout_disable, 1)
+        # The tag is the last of all to be used again.
+        await bench.request(ctx, *(config(0) for _ in range(4)), client=1)
+        await bench.request(ctx, *(read(0, 16, owner=2) for _ in range(bench.dut.depth - 4)))
+        await bench.wait(ctx, lambda: len(bench.sent) == bench.dut.depth)
+        new = bench.sent[-1]
+        assert new.tag == old.tag
+        await send(ctx, bench.dut.completion, [last])
+        await bench.deliver(ctx, *answer(new))
+        assert (await bench.next_end(ctx))[:3] == (2, old.tag, "OK")
+        assert await bench.fetch(ctx, new.tag, 0, 16) == memory(0, 16)
+
+    bench = run(testbench)
+    assert [r[0] for r in bench.errors] == ["PIO_TIMEOUT", "UNEXPECTED_COMPLETION"]
