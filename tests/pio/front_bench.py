@@ -48,11 +48,12 @@ class Bench:
     """
 
     def __init__(self, dut, where, *, gap=lambda: 0, delay=lambda request: 0,
-                 status=lambda request: "OK", max_read=7, max_payload=7, tx_gap=None, r_gap=None):
+                 status=lambda request: "OK", max_read=7, max_payload=7, tx_gap=None, r_gap=None,
+                 b_gap=None):
         self.dut, self.where, self.gap, self.delay, self.status = dut, where, gap, delay, status
         self.settings = {"max_read": max_read, "max_payload": max_payload, "link_up": 1,
                          "requester_id": 0x0100}
-        self.tx_gap, self.r_gap = tx_gap or gap, r_gap or gap
+        self.tx_gap, self.r_gap, self.b_gap = tx_gap or gap, r_gap or gap, b_gap or gap
         self.reads, self.writes, self._beats = deque(), deque(), deque()
         self.requests, self.accesses, self.tlps, self.errors = [], [], [], []
         self.answers, self.responses = [], []       # (clock, beat of R), (clock, id, resp)
@@ -161,7 +162,7 @@ class Bench:
     async def _b(self, ctx):
         bus = self.dut.bus
         while True:
-            for _ in range(self.gap()):
+            for _ in range(self.b_gap()):
                 await ctx.tick()
             ctx.set(bus.bready, 1)
             id, resp = await ctx.tick().sample(bus.bid, bus.bresp.as_value()).until(bus.bvalid)

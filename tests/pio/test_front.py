@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from amaranth import ClockDomain, Module
 from amaranth.lib import wiring
@@ -5,7 +7,7 @@ from amaranth.lib import wiring
 from iovirt.config import PioConfig
 from iovirt.pcie.layouts import ErrorCause
 from iovirt.pio.front import PioFront
-from iovirt_sim.models.pio_front import Burst, Map, Window
+from iovirt_sim.models.pio_front import Burst, Map, Window, write_pieces
 
 from .front_bench import OKAY, SLVERR, Bench, device_byte
 
@@ -99,12 +101,63 @@ def test_slow_configuration_write_holds_answers_of_its_id_only():
         1, 0x1004, 0xF, 0x12345678, 1)
 
 
+def test_answer_does_not_pass_those_that_have_waited_for_configuration_space():
+    bench = Bench(make(), WHERE, delay=lambda _: 20, b_gap=lambda: max(0, 150 - bench.clock))
+    bench.write(Burst(1, ECAM, 1, 2, data=[(5, 0xF)]), *(full(1, FAR + 8 * n) for n in range(5)))
+
+    async def late(ctx):
+        while bench.clock < 100:
+            await ctx.tick()
+        bench.write(full(1, 0x9000_0000), full(1, 0x9000_0000))
+
+    bench.run(until=lambda: len(bench.responses) == 8, more=[late])
+    assert [resp for *_, resp in bench.responses] == [OKAY] * 6 + [SLVERR] * 2
+
+
+@pytest.mark.parametrize("data_width", [64, 256])
+def test_bytes_without_holes_are_one_write_wherever_they_start_and_end(data_width):
+    bench, expected = Bench(make(data_width=data_width), WHERE), []
+    shapes = [(beats, first, last) for beats in (2, 3, 5) for first in (0, 3, 4, 7)
+              for last in (0, 3, 4, 7)]
+    for n, (beats, first, last) in enumerate(shapes):
+        burst = Burst(n % 16, MEMORY + 128 * n, beats, 3)
+        strobes = [0xFF << first & 0xFF, *[0xFF] * (beats - 2), 0xFF >> 7 - last]
+        burst.data = [(0x0807060504030201 * (k + 1) + n, strobe)
+                      for k, strobe in enumerate(strobes)]
+        written = {0x8000_0000 + 128 * n + at: burst.data[at // 8][0] >> 8 * (at % 8) & 0xFF
+                   for at in range(first, 8 * (beats - 1) + last + 1)}
+        expected += write_pieces(written, largest=128)
+        bench.write(burst)
+    bench.run(until=lambda: len(bench.responses) == len(shapes))
+    assert len(expected) == len(shapes) == len(bench.tlps)
+    for tlp, (address, data) in zip(bench.tlps, expected, strict=True):
+        assert (tlp.address, tlp.length) == (address, len(data) // 4)
+        assert [byte for byte, want in zip(tlp.payload, data, strict=True)
+                if want is not None] == [want for want in data if want is not None]
+
+
 def test_write_is_answered_only_after_its_last_beat_was_taken():
     bench = Bench(make(data_width=64), WHERE, tx_gap=lambda: 15)
     bench.write(full(1, MEMORY, 4), full(2, MEMORY + 0x100, 2))
     bench.run(until=lambda: len(bench.responses) == 2)
     first, second = (clock for clock, *_ in bench.responses)
     assert first > bench.times["tx"][3] and second > bench.times["tx"][5]
+
+
+@pytest.mark.parametrize("code, largest", [(0, 128), (1, 256), (5, 256)])
+def test_long_bursts_are_cut_at_multiples_of_the_largest_payload_and_read(code, largest):
+    pio = PioConfig(**SMALL | {"max_read_bytes": 256})
+    bench = Bench(PioFront(data_width=256, pio=pio, max_payload_bytes=256), WHERE,
+                  max_payload=code, max_read=code)
+    bench.write(full(1, MEMORY + 0x70, 200))
+    bench.read(Burst(1, MEMORY + 0x70, 200, 3))
+    bench.run(until=lambda: len(bench.responses) == 1 and len(bench.answers) == 200)
+    start, end = 0x8000_0070, 0x8000_0070 + 1600
+    cuts = [start, *range(start // largest * largest + largest, end, largest), end]
+    pieces = [(low, (high - low) // 4) for low, high in pairwise(cuts)]
+    assert [(tlp.address, tlp.length) for tlp in bench.tlps] == pieces
+    assert [(request.address, request.length_dw) for request in bench.requests] == pieces
+    assert [beat[4] for beat in bench.answers] == [0] * 199 + [1]
 
 
 def test_write_without_strobes_sends_nothing_and_is_answered():
