@@ -234,14 +234,14 @@ def test_completion_that_spans_a_change_of_hands_counts_for_neither():
         ctx.set(bench.dut.timeout_disable, 1)
         # The tag is the last of all to be used again.
         await bench.request(ctx, *(config(0) for _ in range(4)), client=1)
-        await bench.request(ctx, *(read(0, 16, owner=2) for _ in range(bench.dut.depth - 4)))
+        await bench.request(ctx, *(read(0x480, 16, owner=2) for _ in range(bench.dut.depth - 4)))
         await bench.wait(ctx, lambda: len(bench.sent) == bench.dut.depth)
         new = bench.sent[-1]
         assert new.tag == old.tag
         await send(ctx, bench.dut.completion, [last])
         await bench.deliver(ctx, *answer(new))
         assert (await bench.next_end(ctx))[:3] == (2, old.tag, "OK")
-        assert await bench.fetch(ctx, new.tag, 0, 16) == memory(0, 16)
+        assert await bench.fetch(ctx, new.tag, 0, 16) == memory(0x480, 16)
 
     bench = run(testbench)
     assert [r[0] for r in bench.errors] == ["PIO_TIMEOUT", "UNEXPECTED_COMPLETION"]
