@@ -18,10 +18,11 @@ def with_defect(verilog, top, port, expression):
                        re.MULTILINE)
     direction, width = next((found[0], found[1]) for found in ports if found[2] == port)
     right, changed = ("right", port) if direction == "output" else (port, "right")
+    expression = expression.replace("{}", right)
     lines = [f"module {DEFECTIVE}(" + ", ".join(name for _, _, name in ports) + ");",
              *(f"  {way} {bits}{name};" for way, bits, name in ports),
              f"  wire {width}right;",
-             f"  assign {changed} = {expression.format(right)};",
+             f"  assign {changed} = {expression};",
              f"  {top} block (",
              ",\n".join(f"    .{name}({'right' if name == port else name})"
                         for _, _, name in ports),

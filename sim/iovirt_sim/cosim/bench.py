@@ -1,20 +1,22 @@
 """The block with memory, registers and a PCIe core, in a cocotb test."""
 
 import itertools
+import logging
 import random
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
-from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam, AxiResp
+from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiRam, AxiResp
 from cocotbext.axi.sparse_memory import SparseMemory
+
+from iovirt.csr import register_map
 
 from .core import PcieCore
 
 __all__ = ["Bench", "Words"]
 
 PERIOD_NS = 4
-STATUS    = 0x2004
 
 
 class Words:
@@ -35,7 +37,8 @@ class Words:
 
 
 class Bench:
-    """Memory of cocotbext-axi behind `dma` and `table`, its masters on `csr`, a core on `rx`, `tx`.
+    """Memory of cocotbext-axi behind `dma` and `table`, its masters on `csr` and `pio`, and a PCIe
+    core on `rx` and `tx`.
 
     Parameters
     ----------
@@ -47,12 +50,17 @@ class Bench:
 
     def __init__(self, dut, config, *, seed=1, busy=0.0):
         self.dut, self.config = dut, config
+        self.map = register_map(config)
         self.rng = random.Random(seed)
+        # What is refused is what tests ask for.
+        logging.getLogger("cocotb.pcie").setLevel(logging.ERROR)
         self.memory = SparseMemory(1 << config.remap.physical_address_bits)
         dut.rst.value = 1
+        dut.link_up.value = 1
         self.rams = {name: AxiRam(AxiBus.from_prefix(dut, f"{name}_"), dut.clk, dut.rst,
                                   mem=self.memory) for name in ("dma", "table")}
         self.csr = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "csr_"), dut.clk, dut.rst)
+        self.pio = AxiMaster(AxiBus.from_prefix(dut, "pio_"), dut.clk, dut.rst)
         self.core = PcieCore(dut, config.pcie, stall=lambda: busy and self.rng.random() < busy)
         if busy:
             for ram in self.rams.values():
@@ -72,7 +80,11 @@ class Bench:
         await ClockCycles(self.dut.clk, 4)
         self.dut.rst.value = 0
         self.core.start()
-        await self.poll(STATUS, mask=1, value=1)
+        await self.poll(self.address("status"), mask=1, value=1)
+
+    def address(self, name):
+        """Return the address of a register."""
+        return self.map[name].address
 
     async def read(self, address, size=8):
         """Return the value of a register."""
