@@ -96,7 +96,7 @@ def test_what_finds_no_room_is_pending_when_the_snapshot_is_done(engine):
     assert len(taken) > 5
 
 
-def test_an_idle_block_is_settled_and_a_snapshot_takes_two_clocks(engine):
+def test_an_idle_block_is_settled_and_a_snapshot_takes_three_clocks(engine):
     b, taken = make(engine, 3), []
 
     def testbench():
@@ -113,7 +113,7 @@ def test_an_idle_block_is_settled_and_a_snapshot_takes_two_clocks(engine):
             yield
 
     b.run(testbench())
-    assert taken == [3]
+    assert taken == [4]
 
 
 def test_link_down_is_told_before_the_block_is_settled(engine):

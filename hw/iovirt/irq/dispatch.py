@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from iovirt.stream import StreamArbiter
+from iovirt.stream import StreamArbiter, StreamQueue
 
 from .layouts import MsiWrite, Notice
 from .operations import Operation, OperationKind
@@ -25,8 +25,8 @@ class Arrivals(wiring.Component):
     offset[15:3] of an MSI write is its handle. If offset[2] is set, DATA[4:0] is added, and the
     entry has to permit that.
 
-    Latency is 1 clock, throughput 1 operation per clock; notices and writes take turns. There is a
-    combinational path from ``o.ready`` to the ``ready`` of the inputs.
+    Latency is 1 clock, throughput 1 operation per clock; notices and writes take turns. No
+    combinational path runs between ``o`` and the inputs.
 
     Parameters
     ----------
@@ -73,10 +73,9 @@ class Arrivals(wiring.Component):
             noticed.reach.eq(1),
         ]
 
-        advance = ~self.o.valid | self.o.ready
-        m.d.comb += arbiter.o.ready.eq(advance)
-        with m.If(advance):
-            m.d.sync += [self.o.valid.eq(arbiter.o.valid), self.o.p.eq(arbiter.o.p)]
+        m.submodules.queue = queue = StreamQueue(Operation, depth=2)
+        wiring.connect(m, arbiter.o, queue.i)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 
 

@@ -26,8 +26,9 @@ class SnapshotTaker(wiring.Component):
     is done when so much has left. So it never waits for anything that enters later than the note
     (rule S4), however busy the block is.
 
-    A snapshot takes 8 clocks if nothing is in the stages, 2 if nothing at all is. ``settled`` and
-    ``done`` are registers; ``settled`` falls in the clock after a transfer on ``signals``.
+    A snapshot takes 10 clocks if nothing is in its way, 3 if nothing at all is under way.
+    ``settled`` and ``done`` are registers; ``settled`` falls in the clock after a transfer on
+    ``signals``.
 
     Parameters
     ----------
@@ -72,29 +73,43 @@ class SnapshotTaker(wiring.Component):
         m = Module()
         left   = Signal(range(max(self.depths.values()) + 1))
         places = Signal(self.events)  # of events that were under way
-        levels = []
+        levels, entered = [], {}
         for name, depth in self.depths.items():
             if name:
+                # All is looked at a clock late, to keep paths of others short.
                 stage, level = getattr(self, name), Signal(range(depth + 1), name=f"in_{name}")
-                m.d.sync += level.eq(level + stage.enter - stage.leave)
-                levels.append((level, stage.leave))
+                enter, leave = Signal(name=f"enter_{name}"), Signal(name=f"leave_{name}")
+                m.d.sync += [
+                    enter.eq(stage.enter),
+                    leave.eq(stage.leave),
+                    level.eq(level + enter - leave),
+                ]
+                levels.append((level, leave))
+                entered[name] = stage.enter | enter
             else:
                 levels.append(None)
 
-        idle = Signal()
-        m.d.comb += idle.eq(~self.flying.any() & ~self.busy & ~Cat(
+        idle, flying = Signal(), Signal(self.events)
+        m.d.comb += idle.eq(~flying.any() & ~self.busy & ~Cat(
             item[0].any() for item in levels if item).any())
-        m.d.sync += self.settled.eq(idle & ~self.signals.enter & ~self.notices.enter)
+        m.d.sync += [
+            flying.eq(self.flying),
+            self.settled.eq(idle & ~entered["signals"] & ~entered["notices"]),
+        ]
 
         # Step n waits for `left` of stage n, or for the end of `places`. The clock of `taken` sees
         # everything that entered up to `snapshot`.
         steps = Signal(len(levels))
-        taken, passed, ends = Signal(), Signal(), Signal(len(levels))
+        asked, taken, passed, ends = Signal(), Signal(), Signal(), Signal(len(levels))
         m.d.comb += [
-            passed.eq(Mux(steps[levels.index(None)], ~(places & self.flying).any(), left == 0)),
+            passed.eq(Mux(steps[levels.index(None)], ~(places & flying).any(), left == 0)),
             ends.eq(Mux(passed, steps, 0)),
         ]
-        m.d.sync += [taken.eq(self.snapshot), places.eq(places & self.flying)]
+        m.d.sync += [
+            asked.eq(self.snapshot),
+            taken.eq(asked),
+            places.eq(places & flying),
+        ]
         with m.If(taken):
             m.d.sync += steps.eq(~idle)
         with m.Elif(passed):
@@ -103,14 +118,14 @@ class SnapshotTaker(wiring.Component):
             start = taken if n == 0 else ends[n - 1] & ~taken
             if item is None:
                 with m.If(start):
-                    m.d.sync += places.eq(self.flying)
+                    m.d.sync += places.eq(flying)
             else:
                 level, leave = item
                 with m.If(start):
                     m.d.sync += left.eq(level - leave)
                 with m.Elif(steps[n] & ~passed):
                     m.d.sync += left.eq(left - leave)
-        with m.If(self.snapshot):
+        with m.If(self.snapshot | asked):
             m.d.sync += self.done.eq(0)
         with m.Elif((taken & idle) | (ends[-1] & ~taken)):
             m.d.sync += self.done.eq(1)
