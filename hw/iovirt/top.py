@@ -95,7 +95,9 @@ class IOVirt(wiring.Component):
     port_interrupt : ``Out(1)``
         INTA of the port itself, level, active high.
     secondary_reset, link_disable : ``Out(1)``
-        What software asks of the link. These three only with the built-in header.
+        What software asks of the link.
+    link_speed : ``In(4)``, link_width : ``In(6)``
+        As in the Link Status register. These five only with the built-in header.
     cfg_mgmt : ``Out(CfgMgmtSignature())``
         To the PCIe core that has the header. Only then.
     """
@@ -152,7 +154,7 @@ class IOVirt(wiring.Component):
         members = self._pio.signature.members
         if self._pio.builtin:
             return {"pio": members["bus"], "port_interrupt": Out(1), "secondary_reset": Out(1),
-                    "link_disable": Out(1)}
+                    "link_disable": Out(1), "link_speed": In(4), "link_width": In(6)}
         return {"pio": members["bus"], "cfg_mgmt": members["cfg_mgmt"]}
 
     def elaborate(self, platform):

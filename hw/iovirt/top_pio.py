@@ -19,6 +19,8 @@ def connect_pio(m, top, pio, *, receiver, dma, bank, log, interrupts=None):
         pio.requester_id.eq(bank.root_port.completer_id.value),
         bank.pio_reads.count.increment.eq(pio.read_sent),
         bank.pio_writes.count.increment.eq(pio.write_sent),
+        bank.pio_absent.count.increment.eq(pio.absent),
+        bank.pio_masked.count.increment.eq(pio.masked),
     ]
     _turns(m, pio, receiver=receiver, dma=dma, interrupts=interrupts)
     _windows(m, pio, bank)
@@ -148,6 +150,8 @@ def _header(m, top, pio, *, dma, log, interrupts):
         top.port_interrupt.eq(pio.interrupt),
         top.secondary_reset.eq(pio.secondary_reset),
         top.link_disable.eq(pio.link_disable),
+        pio.link_speed.eq(top.link_speed),
+        pio.link_width.eq(top.link_width),
     ]
     if interrupts is not None:
         signal = interrupts.signal

@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib.wiring import connect
 
-from .pcie.layouts import ErrorCause
+from .pcie.layouts import ErrorCause, SignalKind
 from .remap.engine import EVENTS
 
 __all__ = ["connect_control", "connect_counters", "connect_errors"]
@@ -29,7 +29,10 @@ def connect_control(m, bank, *, receiver, dma, remap, completer, port=None):
         m.d.comb += dma.max_payload.eq(mps)
     else:
         # A register, as both are settings; so the choice is in nobody's path.
-        m.d.sync += dma.max_payload.eq(Mux(own.check.value & (port.mps < mps), port.mps, mps))
+        m.d.sync += [
+            dma.max_payload.eq(Mux(own.check.value & (port.mps < mps), port.mps, mps)),
+            receiver.dma_disable.eq(own.check.value & ~port.bus_master),
+        ]
 
 
 def connect_errors(m, bank, log):
@@ -53,7 +56,8 @@ def connect_counters(m, bank, *, receiver, remap, table):
     """Connect the counters of the data path."""
     for name in EVENTS:
         m.d.comb += getattr(bank, name).count.increment.eq(getattr(remap.events, name))
-    started = receiver.write.valid & receiver.write.ready & receiver.write.p.first
+    started = (receiver.write.valid & receiver.write.ready & receiver.write.p.first
+               & (receiver.write.p.header.signal == SignalKind.NONE))
     m.d.comb += [
         bank.table_reads.count.increment.eq(table.bus.arvalid & table.bus.arready),
         bank.reads.count.increment.eq(receiver.read.valid & receiver.read.ready),

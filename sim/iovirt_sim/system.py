@@ -34,7 +34,8 @@ COUNTERS = ("requests", "hits", "misses", "walks", "prefetch_walks", "table_read
             "faults_lost", "invalidations", "fences", "fence_clocks", "reads", "writes",
             *(f"error_{name}" for name in ERRORS[1:15]), "errors_lost",
             *(f"error_{name}" for name in ERRORS[15:]), "interrupts", "events_dropped",
-            "heads_forged", "irt_corrected", "records", "notifications", "pio_reads", "pio_writes")
+            "heads_forged", "irt_corrected", "records", "notifications", "pio_reads", "pio_writes",
+            "pio_absent", "pio_masked")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class Receiver(wiring.Component):
         Non-posted header credits freed in this clock.
     turn : ``In(1)``, stamp : ``In(STAMP_WIDTH)``, posted : ``Out(1)``, stamped : ``Out(1)``
         See above.
+    dma_disable : ``In(1)``
+        Memory requests are unsupported (Bus Master Enable of the port is 0; PCIe Base, 7.5.1.1.3).
     max_payload, secondary, subordinate, bus_range_enable, msi_* : ``In``
         See :class:`HeaderCheck`; change them only while no TLP is coming in.
     """
@@ -109,6 +111,7 @@ class Receiver(wiring.Component):
             "secondary":        In(8),
             "subordinate":      In(8),
             "bus_range_enable": In(1),
+            "dma_disable":      In(1),
             **window_inputs(),
         })
 
@@ -160,7 +163,7 @@ class Receiver(wiring.Component):
         denied, flows, ends, sound = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             malformed.eq(facts.malformed()),
-            denied.eq(facts.outside | facts.reserved_at | facts.forbidden),
+            denied.eq(facts.outside | facts.reserved_at | facts.forbidden | self.dma_disable),
             flows.eq(taken.valid & ~malformed & ~broken),
             ends.eq(taken.valid & taken.ready & beat.last),
             sound.eq(flows & beat.last & ~wrong & ~beat.nullify),
@@ -186,7 +189,8 @@ class Receiver(wiring.Component):
                 m.d.comb += cause.eq(ErrorCause.BUS_RANGE)
             with m.Elif(facts.forbidden):
                 m.d.comb += cause.eq(ErrorCause.MSI_DENIED)
-            with m.Elif(facts.is_refused | (facts.reserved_at & (facts.is_read | facts.is_write))):
+            with m.Elif(facts.is_refused | ((facts.reserved_at | self.dma_disable)
+                                            & (facts.is_read | facts.is_write))):
                 m.d.comb += cause.eq(ErrorCause.UNSUPPORTED)
         m.d.sync += [
             record.cause.eq(cause),

@@ -112,12 +112,15 @@ class PioEngine(wiring.Component):
     given : ``In(PortSettings())``, cfg_mgmt : ``Out(CfgMgmtSignature())``
         Settings, and configuration port, of a PCIe core that has the header. Only then.
     event : ``In(PortEventSignature())``, message : ``In(PortMessageSignature())``, \
-            interrupt : ``Out(1)``, secondary_reset : ``Out(1)``, link_disable : ``Out(1)``
+            interrupt : ``Out(1)``, secondary_reset : ``Out(1)``, link_disable : ``Out(1)``, \
+            link_speed : ``In(4)``, link_width : ``In(6)``
         See :class:`RootPort`. Only with the header built in.
     error : ``Out(stream.Signature(ErrorRecord))``
     notice : ``Out(stream.Signature(PioNotice))``
     lost : ``Out(1)``
         Pulse: a record found no place.
+    absent, masked : ``Out(1)``
+        Pulses: a configuration access met nobody, an error was masked.
     read_sent, write_sent : ``Out(1)``
         Pulses.
     idle, ready : ``Out(1)``, used : ``Out(range(1025))``
@@ -145,6 +148,8 @@ class PioEngine(wiring.Component):
             "interrupt":       Out(1),
             "secondary_reset": Out(1),
             "link_disable":    Out(1),
+            "link_speed":      In(4),
+            "link_width":      In(6),
         } if self.builtin else {
             "given":    In(PortSettings()),
             "cfg_mgmt": Out(CfgMgmtSignature()),
@@ -170,7 +175,8 @@ class PioEngine(wiring.Component):
             **header,
             "error":        Out(stream.Signature(ErrorRecord)),
             "notice":       Out(stream.Signature(PioNotice)),
-            **{name: Out(1) for name in ("lost", "read_sent", "write_sent", "idle", "ready")},
+            **{name: Out(1) for name in ("lost", "absent", "masked", "read_sent", "write_sent",
+                                         "idle", "ready")},
             "used":         Out(range(1025)),
         })
 
@@ -220,6 +226,8 @@ class PioEngine(wiring.Component):
             *(getattr(self, name).eq(getattr(front, name)) for name in ("read_sent", "write_sent")),
             *(getattr(self, name).eq(getattr(requester, name))
               for name in ("idle", "ready", "used")),
+            self.absent.eq(config.absent),
+            self.masked.eq(ring.masked),
             ring.segment.eq(self.segment),
             *(getattr(ring, name).eq(getattr(self.ring, name))
               for name in ("mask", "clear", "head_write", "head_data", "select")),
@@ -228,7 +236,7 @@ class PioEngine(wiring.Component):
         ]
         # Device memory is behind the port only while its header says so.
         for inner, given in zip(front.windows, self.windows, strict=True):
-            m.d.comb += [inner.eq(given), inner.enable.eq(given.enable & port.memory)]
+            m.d.comb += [inner.eq(given), inner.blocked.eq(~port.memory)]
         self._header(m, config)
         return m
 
@@ -251,8 +259,8 @@ class PioEngine(wiring.Component):
         m.d.comb += [
             root_port.primary.eq(self.requester_id[8:]),
             root_port.link_up.eq(self.link_up),
-            root_port.speed.eq(1),
-            root_port.width.eq(1),
+            root_port.speed.eq(self.link_speed),
+            root_port.width.eq(self.link_width),
             *(getattr(port, name).eq(getattr(root_port, name)) for name in port.signature.members),
             *(getattr(self, name).eq(getattr(root_port, name))
               for name in ("interrupt", "secondary_reset", "link_disable")),

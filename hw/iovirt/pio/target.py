@@ -47,7 +47,8 @@ def target_of(m, burst, registers, address):
     base = choose([window.pcie & ~Cat(window.mask, C(0, 64 - len(window.mask)))
                    for window in windows])
     m.d.comb += [
-        where.memory.eq(burst.legal & ~burst.ecam & burst.hits.any()),
+        where.memory.eq(burst.legal & ~burst.ecam & burst.hits.any()
+                        & ~choose([window.blocked for window in windows])),
         where.config.eq(burst.legal & burst.ecam),
         where.address[:PAGE_LOG2].eq(address[:PAGE_LOG2]),
         where.address[PAGE_LOG2:].eq(Mux(taken, within | base, address)[PAGE_LOG2:]),

@@ -15,6 +15,7 @@ def memory_window(*, address_width):
     """A window onto device memory, from registers."""
     return data.StructLayout({
         "enable":         1,
+        "blocked":        1,              # accesses go nowhere, by the policy
         "base":           address_width,  # of the window for cores
         "mask":           address_width,  # size - 1; the size is a power of two
         "pcie":           64,             # what `base` becomes on PCIe
