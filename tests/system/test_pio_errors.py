@@ -50,6 +50,18 @@ def test_access_without_a_window_is_recorded(system, pio):
     assert first["cause"] == 22 and pio.read("pio_errors")["first_valid"]
 
 
+@GROUP
+@pytest.mark.parametrize("burst", [0, 2])
+def test_burst_that_is_not_incrementing_is_refused(system, pio, burst):
+    system.program.pio_read(LOW, 8, beats=2, burst=burst, expect="error")
+    system.program.pio_write(LOW, bytes(16), size=8, burst=burst, expect="error")
+    system.program.wait()
+    system.program.pio_read(LOW, 8)
+    system.program.wait()
+    system.run()
+    assert system.sim.statistics()["writes_to_devices"] == 0
+
+
 def shorten(system, pio):
     """Let requests without answer end after 56 us."""
     pio.config_write(0, DEVICE_CONTROL_2, SHORT, 2)
