@@ -86,6 +86,9 @@ class WriteUnits(wiring.Component):
         return m
 
     def _elaborate_units(self, m, sources, beats):
+        # This queue also ends the way of `ready` back from the gathering.
+        m.submodules.units = units = StreamQueue(self.o.payload.shape(), depth=2)
+        wiring.connect(m, units.o, wiring.flipped(self.o))
         now, beat = sources.o.payload, beats.o.payload
         where = now.source.target
         quads = self.bus_width // 64
@@ -127,17 +130,14 @@ class WriteUnits(wiring.Component):
             out.ends.eq(last_unit & beat.last),
             out.register.eq(now.single & (rest == 0) & (low.any() ^ high.any())
                             & Cat((low | high) == strb for strb in REGISTERS).any()),
-            advance.eq(~self.o.valid | self.o.ready),
+            advance.eq(units.i.ready),
+            units.i.valid.eq(sources.o.valid & beats.o.valid & ~keeps
+                             & (want.any() | beat.last)),
+            units.i.payload.eq(out),
             moves.eq(sources.o.valid & beats.o.valid & advance),
             beats.o.ready.eq(moves & last_unit),
             sources.o.ready.eq(moves & last_unit & beat.last),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                self.o.valid.eq(sources.o.valid & beats.o.valid & ~keeps
-                                 & (want.any() | beat.last)),
-                self.o.payload.eq(out),
-            ]
         with m.If(moves):
             m.d.sync += done.eq(done | (1 << pick))
             with m.If(last_unit):
