@@ -42,6 +42,13 @@ struct iovirt {
 /* Find the parts of the block behind `registers`, and wait until it is ready. */
 int iovirt_probe(struct iovirt *dev, volatile void *registers);
 
+/*
+ * RID of the root port: its bus is the primary one. With `check`, requests of devices outside the
+ * port's buses are refused, and, if the header of the port is built in, all while its Bus Master
+ * Enable is 0. Switch that on when buses are numbered.
+ */
+void iovirt_port_set(const struct iovirt *dev, uint16_t rid, bool check);
+
 /* Windows that devices write their interrupts to. */
 
 enum iovirt_window { IOVIRT_WINDOW_32, IOVIRT_WINDOW_64 };

@@ -48,6 +48,17 @@ int iovirt_probe(struct iovirt *dev, volatile void *registers)
     return IOVIRT_OK;
 }
 
+void iovirt_port_set(const struct iovirt *dev, uint16_t rid, bool check)
+{
+    volatile uint8_t *place = dev->registers + offsetof(iovirt_t, control.root_port);
+    uint64_t now = iovirt_read64(place);
+
+    now &= ~(uint64_t)(IOVIRT__CONTROL__ROOT_PORT__CHECK_bm
+                       | IOVIRT__CONTROL__ROOT_PORT__COMPLETER_ID_bm);
+    iovirt_write64(place, now | PLACE(rid, CONTROL__ROOT_PORT__COMPLETER_ID)
+                              | PLACE(check, CONTROL__ROOT_PORT__CHECK));
+}
+
 static volatile uint8_t *window_register(const struct iovirt *dev, enum iovirt_window which)
 {
     return dev->interrupts + (which == IOVIRT_WINDOW_32

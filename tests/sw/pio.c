@@ -18,7 +18,7 @@
 #define MEMORY_LIMITS 0x20
 #define MEMORY_AND_MASTER 6
 
-enum { UNSUPPORTED = 18, LINK_DOWN = 21, NO_TARGET = 22 };
+enum { REQUEST_UNSUPPORTED = 2, BUS_RANGE = 4, UNSUPPORTED = 18, LINK_DOWN = 21, NO_TARGET = 22 };
 
 static struct iovirt dev;
 static volatile void *ecam;
@@ -39,6 +39,20 @@ static unsigned errors(unsigned cause)
     memset(causes, 0, sizeof causes);
     iovirt_pio_errors(&dev, count, NULL);
     return causes[cause];
+}
+
+/* An interrupt that must be refused for this cause. */
+static void send_refused(uint16_t rid, uint64_t address, unsigned cause)
+{
+    struct iovirt_error error;
+    unsigned tries = 0;
+
+    while (iovirt_error_take(&dev, &error))
+        ;
+    world_send(rid, address, 1);
+    while (!iovirt_error_take(&dev, &error))
+        CHECK(++tries < 1000);
+    CHECK(error.cause == cause && error.rid == rid);
 }
 
 static void hear(void *context, const struct iovirt_event *event)
@@ -88,6 +102,38 @@ static struct iovirt_reader listen(void)
     CHECK(iovirt_entry_set(&dev, iovirt_message_index(&dev, IOVIRT_PIO_ERROR), &entry)
           == IOVIRT_OK);
     return reader;
+}
+
+static unsigned interrupts;
+
+static void count_interrupts(void *context, const struct iovirt_event *event)
+{
+    (void)context;
+    if (event->type == IOVIRT_EVENT_MSI)
+        ++interrupts;
+    else
+        hear(context, event);
+}
+
+/* The device may send interrupts while the port lets it, and nobody else may. */
+static void interrupt(struct iovirt_reader *reader)
+{
+    struct iovirt_entry entry = {.queue = 2, .cookie = 98, .rid_mask = 0xffff};
+    uint64_t address = iovirt_message_address(WINDOW_64, 5, false);
+
+    CHECK(iovirt_window_open(&dev, IOVIRT_WINDOW_64, WINDOW_64) == IOVIRT_OK);
+    CHECK(iovirt_entry_set(&dev, 5, &entry) == IOVIRT_OK);
+    iovirt_port_set(&dev, PORT, true);
+    world_send(DEVICE, address, 1);
+    send_refused(DEVICE + 0x100, address, BUS_RANGE);
+    iovirt_config_write(ecam, PORT, COMMAND, 2, MEMORY_AND_MASTER & 2);
+    send_refused(DEVICE, address, REQUEST_UNSUPPORTED);
+    iovirt_config_write(ecam, PORT, COMMAND, 2, MEMORY_AND_MASTER);
+    world_send(DEVICE, address, 1);
+    world_run(1000);
+    while (iovirt_service(reader, 8, count_interrupts, NULL) == 8)
+        ;
+    CHECK(interrupts == 2);
 }
 
 static void find_nothing(void)
@@ -149,6 +195,7 @@ int main(int arguments, char **argument)
     CHECK(iovirt_pio_window_open(&dev, dev.windows, &window) == IOVIRT_NO_DEVICE);
     CHECK(iovirt_pio_window_open(&dev, 0, &window) == IOVIRT_OK);
     use_memory();
+    interrupt(&reader);
     lose_link();
     bring_up();
     use_memory();
