@@ -14,4 +14,10 @@
 #define FIELD(value, name) (((value) & IOVIRT__##name##_bm) >> IOVIRT__##name##_bp)
 #define PLACE(value, name) (((uint64_t)(value) << IOVIRT__##name##_bp) & IOVIRT__##name##_bm)
 
+/* Counts are modulo 2^32. */
+static inline bool reached(uint32_t now, uint32_t count)
+{
+    return (int32_t)(now - count) >= 0;
+}
+
 #endif /* IOVIRT_INTERNAL_H */

@@ -14,7 +14,7 @@ ROOT   = Path(__file__).parents[2]
 DRIVER = ROOT / "sw"
 HERE   = ROOT / "tests" / "sw"
 FLAGS  = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-g")
-DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c", "iovirt_pio.c")
+DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c", "iovirt_reader.c", "iovirt_pio.c")
 SCENARIOS = ("overflow", "sleeper", "once", "moderation", "migration", "storm", "drain", "drop",
              "wire", "sources", "forgery", "failure")
 
@@ -53,4 +53,6 @@ def build(directory, name, sources, *flags):
 
 def build_scenarios(directory, world, *flags):
     """Build the scenarios of interrupts for a world, "model" or "rtl"."""
-    return build(directory, world, ("consumer.c", "scenarios.c", f"{world}.c"), *flags)
+    sources = [path.name for path in HERE.glob("scenarios*.c")]
+    world_sources = ("model.c", "model_registers.c") if world == "model" else ("rtl.c",)
+    return build(directory, world, ("consumer.c", *sources, *world_sources), *flags)
