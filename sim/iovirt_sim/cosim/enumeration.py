@@ -102,15 +102,19 @@ class Enumeration:
 
     async def _walk(self, found):
         """Find the capabilities."""
-        offset = await self.config.read(found.rid, CAPABILITIES, 1)
-        while offset:
-            header = await self.config.read(found.rid, offset, 2)
-            found.capabilities[header & 0xFF] = offset
-            offset = header >> 8
-        offset = 0x100
-        while offset and (header := await self.config.read(found.rid, offset, 4)):
-            found.extended[header & 0xFFFF] = offset
-            offset = header >> 20
+        first = await self.config.read(found.rid, CAPABILITIES, 1)
+        await self._follow(found, found.capabilities, first, 2, 0xFF, 8)
+        await self._follow(found, found.extended, 0x100, 4, 0xFFFF, 20)
+
+    async def _follow(self, found, capabilities, offset, size, identity, pointer):
+        """Walk one list of capabilities, whose headers have the next offset at bit ``pointer``."""
+        visited = set()
+        while offset and (header := await self.config.read(found.rid, offset, size)):
+            if offset in visited:
+                raise LookupError(f"Capabilities of {found.rid:#x} must not form a loop")
+            visited.add(offset)
+            capabilities[header & identity] = offset
+            offset = header >> pointer & ~3   # bits 1:0 are reserved
 
     async def _size(self, found, count):
         """Find the BARs: ones that are written stay where the address is."""
