@@ -167,7 +167,7 @@ def _given(m, pio, bank):
     settings, port = bank.port_settings, bank.root_port
     m.d.comb += [
         *(getattr(pio.given, name).eq(getattr(settings, name).value)
-          for name in ("timeout", "timeout_disable", "ari", "mrrs")),
+          for name in ("timeout", "timeout_disable", "ari", "mrrs", "extended_tags")),
         pio.given.rrs_visibility.eq(settings.rrs_visible.value),
         pio.given.ten_bit_tags.eq(settings.ten_bit.value),
         pio.given.mps.eq(settings.tx_mps.value),

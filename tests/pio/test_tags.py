@@ -96,3 +96,39 @@ def test_one_tag_is_given_in_each_clock():
             previous = free
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("depth, split", [(64, None), (128, 64)])
+def test_only_tags_of_five_bits_are_given_out_when_that_is_asked_for(depth, split):
+    dut  = make(depth=depth, split=split, reserve=2)
+    seen = []
+
+    async def take(ctx, count):
+        taken = []
+        while len(taken) < count:
+            ctx.set(dut.take, 0)
+            if ctx.get(dut.permit) & 1:
+                taken.append((ctx.get(dut.free.tag), ctx.get(dut.free.lap)))
+                ctx.set(dut.take, 1)
+            await ctx.tick()
+        ctx.set(dut.take, 0)
+        return taken
+
+    async def testbench(ctx):
+        out = await take(ctx, 3)
+        ctx.set(dut.five_bit, 1)
+        for tag, lap in out:
+            await ctx.tick().repeat(3)
+            assert not ctx.get(dut.permit), "given out while tags of the old kind are out"
+            ctx.set(dut.put.payload.tag, tag)
+            ctx.set(dut.put.payload.lap, 1 - lap)
+            ctx.set(dut.put.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.put.valid, 0)
+        await ctx.tick().until(dut.permit[0])
+        seen.extend(await take(ctx, 30))
+        await ctx.tick().repeat(10)
+        assert not ctx.get(dut.permit[0])
+
+    simulate(dut, testbench, deadline=1000)
+    assert sorted(tag for tag, _ in seen) == list(range(30))

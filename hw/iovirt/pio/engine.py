@@ -36,6 +36,7 @@ class PortSettings(wiring.Signature):
             "ari":             Out(1),
             "rrs_visibility":  Out(1),
             "ten_bit_tags":    Out(1),
+            "extended_tags":   Out(1),  # 8 bits; else 5, unless 10
             "bus_master":      Out(1),
             "memory":          Out(1),
         })
@@ -217,6 +218,7 @@ class PioEngine(wiring.Component):
             requester.core_limit.eq(self.core_limit),
             requester.guest_limit.eq(self.guest_limit),
             requester.ten_bit.eq(port.ten_bit_tags),
+            requester.five_bit.eq(~port.extended_tags & ~port.ten_bit_tags),
             requester.timeout_code.eq(port.timeout),
             requester.timeout_disable.eq(port.timeout_disable),
             config.primary.eq(self.requester_id[8:]),

@@ -88,6 +88,8 @@ class Requester(wiring.Component):
     ten_bit : ``In(1)``
         With 768 tags: use 256 to 1023, else 0 to 255. Switches when no tag is out, and lets
         nothing out until then.
+    five_bit : ``In(1)``
+        Use tags 0 to 31 only; switches in the same way.
     timeout_code : ``In(4)``, ``timeout_disable`` : ``In(1)``
         Device Control 2. The code takes effect when no tag is out.
     link_up : ``In(1)``
@@ -129,6 +131,7 @@ class Requester(wiring.Component):
             "lost":            Out(1),
             "requester_id":    In(16),
             "ten_bit":         In(1),
+            "five_bit":        In(1),
             "timeout_code":    In(4),
             "timeout_disable": In(1),
             "link_up":         In(1),
@@ -235,6 +238,7 @@ class Requester(wiring.Component):
             self._admission.freed_core.eq(tags.freed.core),
             self._admission.freed_guest.eq(tags.freed.guest),
             tags.upper.eq(self.ten_bit),
+            tags.five_bit.eq(self.five_bit),
             self.idle.eq(quiet & (tags.used == 0)),
             self.used.eq(tags.used),
             self.ready.eq(tags.ready),

@@ -17,6 +17,10 @@ def tag_holder(*, core_width, guest_width):
     return data.StructLayout({"client": range(CLIENTS), "core": core_width, "guest": guest_width})
 
 
+#: Tags of 5 bits.
+SHORT = 32
+
+
 class TagAllocator(wiring.Component):
     """Give out tags, each at most once until it is given back (rule S6).
 
@@ -27,7 +31,8 @@ class TagAllocator(wiring.Component):
     After reset, all ``depth`` entries of the tables that are indexed by tag are cleared, one per
     clock; until then nothing is given out. If ``split`` is given, tags from 0 to ``split - 1``
     are in use while ``upper`` is 0, and those from ``split`` on while it is 1; after a change of
-    it, nothing is given out until all tags are back and the tables are cleared again.
+    it, nothing is given out until all tags are back and the tables are cleared again. The same
+    holds for ``five_bit``, with which only tags 0 to 31 are in use.
 
     Parameters
     ----------
@@ -56,7 +61,7 @@ class TagAllocator(wiring.Component):
         The tables' entries of this tag are to be cleared, with lap 0.
     ready : ``Out(1)``
         Tags are given out.
-    upper : ``In(1)``
+    upper, five_bit : ``In(1)``
         See above.
     used : ``Out(range(depth + 1))``
         Tags that are out.
@@ -92,6 +97,7 @@ class TagAllocator(wiring.Component):
             "clear_tag": Out(range(depth)),
             "ready":     Out(1),
             "upper":     In(1),
+            "five_bit":  In(1),
             "used":      Out(range(depth + 1)),
         })
 
@@ -105,12 +111,18 @@ class TagAllocator(wiring.Component):
                                                 attrs={"no_rw_check": 1})
         write, read = holders.write_port(), holders.read_port()
 
-        upper, count = Signal(), Signal(range(self.depth))
+        now, mode = Signal(2), Signal(2)
+        upper, short = mode
+        count = Signal(range(self.depth))
         first = 0 if self.split is None else Mux(upper, self.split, 0)
         last  = self.depth - 1 if self.split is None else Mux(upper, self.depth - 1, self.split - 1)
+        if self.depth > SHORT:
+            first, last = Mux(short, 0, first), Mux(short, SHORT - 1, last)
         takes, change = self.take, Signal()
         m.d.comb += [
-            change.eq(0 if self.split is None else self.upper != upper),
+            now.eq(Cat(self.upper if self.split is not None else 0,
+                       self.five_bit if self.depth > SHORT else 0)),
+            change.eq(now != mode),
             restart.eq(self.ready & change & (self.used == 0)),
             self.clear.eq(~self.ready),
             self.clear_tag.eq(count),
@@ -134,7 +146,7 @@ class TagAllocator(wiring.Component):
             self.used.eq(self.used + takes - self.put.valid),
         ]
         with m.If(restart):
-            m.d.sync += [self.ready.eq(0), upper.eq(self.upper), count.eq(0)]
+            m.d.sync += [self.ready.eq(0), mode.eq(now), count.eq(0)]
         with m.Elif(~self.ready):
             m.d.sync += [count.eq(count + 1), self.ready.eq(count == self.depth - 1)]
 
