@@ -222,7 +222,11 @@ def test_s02_requesters_outside_the_bus_range_are_denied(system):
     buses = {0x00FF: False, 0x0100: True, 0x02FF: True, 0x0300: False, 0xFF00: False}
     for rid in buses:
         system.device(rid, 1, {IOVA: OLD})
-    system.write("root_port", 1 | 2 << 8 | 1 << 16)
+    port = system.pio()   # the buses are in the header of the port
+    port.wait_ready()
+    port.open_ecam()
+    port.open_port(1, 2)
+    port.set("root_port", check=1)
     for rid, allowed in buses.items():
         for write in (True, False):
             if allowed:

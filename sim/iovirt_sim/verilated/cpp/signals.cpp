@@ -142,18 +142,27 @@ void Signals::match(u32 queue, const Record& r, u64 answered, u64 cycle) {
     for (u16 known : tolerated_)
         if (known == index) return;
     auto& waiting = by_index_[index];
-    std::size_t at = 0;   // of the last interrupt that it stands for
-    while (settings_.records_unordered && at < waiting.size() && waiting[at]->data != data) ++at;
-    at = at < waiting.size() && at + 1 >= count ? at + 1 - count : 0;
+    bool more = r[1] >> 40 & 1;   // of several requesters
+    auto fits = [&](const Signal* s) {
+        return more || (s->rid == u16(r[1]) && s->segment == u8(r[1] >> 16));
+    };
+    std::size_t from = 0;   // first interrupt that it stands for
+    if (settings_.records_unordered && !more) {
+        std::size_t last = 0;
+        while (last < waiting.size() && (!fits(waiting[last]) || waiting[last]->data != data)) ++last;
+        from = last < waiting.size() && last + 1 >= count ? last + 1 - count : 0;
+    }
     for (u32 n = 0; n < count; ++n) {
+        // Requesters that share an entry do not wait for each other.
+        std::size_t at = from;
+        while (at < waiting.size() && !fits(waiting[at])) ++at;
         if (at >= waiting.size()) {
-            errors_.add("table: record of queue %u, index %u, counts %u interrupts more than were "
-                        "sent", queue, index, count - n);
+            errors_.add("table: record of queue %u, index %u, RID %04x, counts %u interrupts more "
+                        "than were sent", queue, index, unsigned(r[1] & 0xffff), count - n);
             return;
         }
         Signal* s = waiting[at];
-        bool wrong = n + 1 == count && s->check_data && s->data != data;
-        if (wrong || (n == 0 && (s->rid != u16(r[1]) || s->segment != u8(r[1] >> 16))))
+        if (n + 1 == count && !more && s->check_data && s->data != data)
             errors_.add("table: record of queue %u, index %u, has data %08x, RID %04x: %s", queue,
                         index, data, unsigned(r[1] & 0xffff), text(*s).c_str());
         statistics_.record_clocks += n + 1 == count ? cycle - s->taken : 0;
