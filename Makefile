@@ -8,7 +8,7 @@ IOVIRT := $(BIN)/iovirt
 HW     := $(shell find hw -name '*.py' -o -name '*.rdl')
 PRESET ?= default
 
-.PHONY: all install install-board gen demo synth lint test formal bench vectors board docs clean distclean
+.PHONY: all install install-board gen demo synth lint test cocotb formal bench vectors board docs clean distclean
 all: gen demo synth
 	@$(BIN)/python -m iovirt_sim.summary --preset $(PRESET)
 
@@ -36,6 +36,11 @@ $(VENV)/.board: $(VENV)/.installed
 	@touch $@
 
 install-board: $(VENV)/.board
+
+$(VENV)/.cosim: $(VENV)/.installed
+	@echo "== Installing cocotb and its models of devices and buses (downloads about 10 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cosim]'
+	@touch $@
 
 # The main job
 
@@ -66,11 +71,18 @@ test: $(VENV)/.installed lint
 	@echo "== Running the tests (models of the block are compiled once, then reused)"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m 'not icarus'
 
+cocotb: $(VENV)/.cosim
+	@command -v iverilog >/dev/null || { echo "make cocotb needs Icarus Verilog (iverilog)" >&2; exit 1; }
+	@echo "== Running the generated Verilog in Icarus, with cocotb's devices and masters around it"
+	@$(BIN)/python -m pytest -q -m cocotb
+
 formal: $(VENV)/.installed
 	@$(BIN)/python -m pytest -q -m formal
 
 bench: $(VENV)/.installed
 	@$(IOVIRT) bench translate --preset $(PRESET)
+	@$(IOVIRT) bench interrupts --preset $(PRESET)
+	@$(IOVIRT) bench pio --preset $(PRESET)
 
 VECTORS ?= $(wildcard tests/data/vectors/*.jsonl.gz)
 vectors: $(VENV)/.installed

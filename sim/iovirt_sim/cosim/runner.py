@@ -7,8 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from cocotb_tools.runner import get_runner
-
 __all__ = ["Model"]
 
 #: cocotb needs a precision that the half of a clock period is a multiple of.
@@ -30,6 +28,9 @@ class Model:
         self.directory.mkdir(parents=True, exist_ok=True)
         source = self.directory / "design.v"
         source.write_text(verilog)
+        # cocotb is an extra: without it, nothing but this may fail.
+        from cocotb_tools.runner import get_runner
+
         self._runner = get_runner("icarus")
         self._runner.build(sources=[source], hdl_toplevel=top, build_dir=self.directory,
                            timescale=TIMESCALE, always=True, log_file=self.directory / "build.log")
