@@ -23,6 +23,7 @@ def _system(sim, config, *, delay):
     driver.open_port(1, 4)
     driver.connect(0, endpoint(0, bars={0: BAR}, at={0: TARGET}, bus=1))
     driver.open_window(0, LOW, SIZE, TARGET)
+    driver.set("quotas", core_limit=0x3ff, guest_limit=0x3ff)
     system.run()
     return system, driver
 
@@ -52,6 +53,7 @@ def measure_pio(sim, config):
     ways   = [(a.asked - a.accepted) + (a.responded - a.answered) for a in single]
     add("added_clocks", max(ways), "clocks",
         "AR taken to TLP on tx, and completion on rx to R, of one read in an idle block")
+    add("clocks_out", max(a.asked - a.accepted for a in single), "clocks", "of these, AR to tx")
 
     many, ids = COUNT, 1 << config.pio.id_width
     for name, delay, choose in (("reads_per_clk", 100, lambda n: n % ids),
