@@ -153,6 +153,23 @@ async def a_flag_is_never_seen_before_the_data(dut):
 
 
 @cocotb.test(timeout_time=100, timeout_unit="us")
+async def a_read_waits_for_the_write_before_it(dut):
+    bench, hypervisor, (function,) = await system(dut)
+    attach(hypervisor, function, 1)
+    memory = bench.rams["dma"].write_if
+    for n, channel in enumerate((memory.w_channel, memory.b_channel)):
+        await function.mem_write(IOVA, bytes([n]) * 20)
+        assert await function.mem_read(IOVA, 20) == bytes([n]) * 20
+        channel.pause = True
+        await function.mem_write(IOVA, bytes([0x80 + n]) * 20)
+        read = cocotb.start_soon(function.mem_read(IOVA, 20))
+        await ClockCycles(dut.clk, 150)
+        assert not read.done(), "the read passed the write"
+        channel.pause = False
+        assert await read == bytes([0x80 + n]) * 20
+
+
+@cocotb.test(timeout_time=100, timeout_unit="us")
 async def writes_pass_reads_that_memory_does_not_answer(dut):
     bench, hypervisor, (function,) = await system(dut)
     _, frames = attach(hypervisor, function, 2)
