@@ -50,7 +50,7 @@ class Policy(enum.Enum, shape=2):
 
     ONES   = 0  # all ones, OKAY
     ERROR  = 1  # all ones, SLVERR
-    POISON = 2  # all ones, OKAY, RUSER[0] set
+    POISON = 2  # all ones, or the poisoned data, OKAY, RUSER[0] set
 
 
 def length_width(max_read_bytes):
