@@ -37,7 +37,8 @@ def model(verilog, tmp_path_factory):
 
 
 @pytest.mark.parametrize("module, case", [
-    case for name in ("dma_cases", "irq_cases", "pio_cases") for case in cases_of(name)])
+    case for name in ("dma_cases", "irq_cases", "pio_cases", "pio_error_cases")
+    for case in cases_of(name)])
 def test_case_passes(model, module, case, tmp_path):
     passed, log = model.run(f"tests.cosim.{module}", case, directory=tmp_path, preset=PRESET)
     assert passed, log
