@@ -17,7 +17,7 @@ def _system(sim, config, *, delay):
     system = System(sim, config)
     driver = system.pio()
     sim.set(device_delay=delay, device_jitter=0, pio_stall=0, pio_ready_stall=0, tx_stall=0,
-            rx_stall=0)
+            rx_stall=0, pio_outstanding=2048)
     driver.wait_ready()
     driver.open_ecam()
     driver.open_port(1, 4)
