@@ -1,0 +1,1 @@
+"""Adversarial model of a shared, unmodified device: patcher, devices, hostile memory, scheduler."""
