@@ -79,6 +79,7 @@ class Receiver(wiring.Component):
         See above.
     dma_disable : ``In(1)``
         Memory requests are unsupported (Bus Master Enable of the port is 0; PCIe Base, 7.5.1.1.3).
+        May change at any time: a TLP counts as it began.
     max_payload, secondary, subordinate, bus_range_enable, msi_* : ``In``
         See :class:`HeaderCheck`; change them only while no TLP is coming in.
     """
@@ -160,10 +161,16 @@ class Receiver(wiring.Component):
         with m.If(taken.valid & taken.ready):
             m.d.sync += broken.eq((broken | wrong) & ~beat.last)
 
+        # A TLP that has begun ends as it began, whatever the setting becomes meanwhile.
+        disabled, kept = Signal(), Signal()
+        m.d.comb += disabled.eq(Mux(beat.first, self.dma_disable, kept))
+        with m.If(taken.valid & taken.ready):
+            m.d.sync += kept.eq(disabled)
+
         denied, flows, ends, sound = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             malformed.eq(facts.malformed()),
-            denied.eq(facts.outside | facts.reserved_at | facts.forbidden | self.dma_disable),
+            denied.eq(facts.outside | facts.reserved_at | facts.forbidden | disabled),
             flows.eq(taken.valid & ~malformed & ~broken),
             ends.eq(taken.valid & taken.ready & beat.last),
             sound.eq(flows & beat.last & ~wrong & ~beat.nullify),
@@ -189,7 +196,7 @@ class Receiver(wiring.Component):
                 m.d.comb += cause.eq(ErrorCause.BUS_RANGE)
             with m.Elif(facts.forbidden):
                 m.d.comb += cause.eq(ErrorCause.MSI_DENIED)
-            with m.Elif(facts.is_refused | ((facts.reserved_at | self.dma_disable)
+            with m.Elif(facts.is_refused | ((facts.reserved_at | disabled)
                                             & (facts.is_read | facts.is_write))):
                 m.d.comb += cause.eq(ErrorCause.UNSUPPORTED)
         m.d.sync += [
