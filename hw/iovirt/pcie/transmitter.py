@@ -44,7 +44,8 @@ class Transmitter(wiring.Component):
     kinds : sequence of "posted", "non_posted" or "completion"
         What each port sends; completions if not given.
     max_payload_bytes : :class:`int`
-        Largest payload of any port.
+        Largest payload of a posted request or completion; that of a non-posted request is at most
+        32 bytes.
     credit_lag : :class:`int`
         Clocks from the transfer of the first beat of a TLP to the first one at which the counts
         are sure to have fallen by its credits.
@@ -77,8 +78,10 @@ class Transmitter(wiring.Component):
         self.kinds             = kinds
         self.max_payload_bytes = max_payload_bytes
         self.credit_lag        = credit_lag
-        self._gates = {kind: CreditGate(max_units=max_payload_bytes // CREDIT_BYTES, lag=credit_lag)
-                       for kind in KINDS if kind in kinds}
+        # A non-posted request with data has at most one unit here: configuration writes, operands.
+        units = max_payload_bytes // CREDIT_BYTES
+        self._gates = {kind: CreditGate(max_units=2 if kind == "non_posted" else units,
+                                        lag=credit_lag) for kind in KINDS if kind in kinds}
         super().__init__({
             "i":  In(stream.Signature(tlp_beat(data_width))).array(ports),
             "tx": Out(TxTlpSignature(data_width)),
