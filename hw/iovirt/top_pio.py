@@ -14,8 +14,11 @@ def connect_pio(m, top, pio, *, receiver, dma, bank, log, interrupts=None):
     """Connect the engine ``pio`` of programmed I/O, but for the transmitter and errors."""
     connect(m, flipped(top.pio), pio.bus)
     connect(m, receiver.completion, pio.completion)
+    # The link counts as up here when the transmitter has stopped to drop.
+    up = Signal(3)
+    m.d.sync += up.eq(Cat(top.link_up, up))
     m.d.comb += [
-        pio.link_up.eq(top.link_up),
+        pio.link_up.eq(top.link_up & up.all()),
         pio.requester_id.eq(bank.root_port.completer_id.value),
         bank.pio_reads.count.increment.eq(pio.read_sent),
         bank.pio_writes.count.increment.eq(pio.write_sent),
@@ -62,19 +65,25 @@ def _turns(m, pio, *, receiver, dma, interrupts):
 
 
 def _windows(m, pio, bank):
+    width = pio.pio.address_width
+
     def page(field):
         return Cat(C(0, 12), field.value)
 
     def extent(register):
         return Cat(C(0xfff, 12), register.mask.value)
 
+    def within(base):
+        """Whether a base is an address of the port; beyond that, nothing can hit the window."""
+        return ~base[width:].any()
+
     ecam, bells = bank.ecam_window, bank.doorbell_window
     m.d.comb += [
-        pio.ecam.enable.eq(ecam.enable.value),
+        pio.ecam.enable.eq(ecam.enable.value & within(Cat(C(0, 20), ecam.base.value))),
         pio.ecam.policy.eq(ecam.policy.value),
         pio.ecam.size_log2.eq(ecam.size_log2.value),
         pio.ecam.base.eq(Cat(C(0, 20), ecam.base.value)),
-        pio.doorbells.enable.eq(bells.enable.value),
+        pio.doorbells.enable.eq(bells.enable.value & within(page(bells.base))),
         pio.doorbells.policy.eq(bells.policy.value),
         pio.doorbells.base.eq(page(bells.base)),
         pio.doorbells.mask.eq(extent(bank.doorbell_extent)),
@@ -84,7 +93,7 @@ def _windows(m, pio, bank):
         place, size, target, owner = (getattr(bank, f"{name}_{n}")
                                       for name in ("window", "extent", "target", "owner"))
         m.d.comb += [
-            window.enable.eq(place.enable.value),
+            window.enable.eq(place.enable.value & within(page(place.base))),
             window.policy.eq(place.policy.value),
             window.base.eq(page(place.base)),
             window.mask.eq(extent(size)),
@@ -134,9 +143,11 @@ def _ring(m, pio, bank):
 
 def _aperture(m, dma, bank):
     aperture = bank.dma_aperture
+    page = Cat(C(0, 12), aperture.base.value)
     m.d.comb += [
-        dma.aperture_enable.eq(aperture.enable.value),
-        dma.aperture_base.eq(Cat(C(0, 12), aperture.base.value)),
+        dma.aperture_enable.eq(aperture.enable.value
+                               & ~page[len(dma.aperture_base):].any()),
+        dma.aperture_base.eq(page),
         dma.aperture_mask.eq(~Cat(C(0xfff, 12), bank.dma_extent.mask.value)),
     ]
 
