@@ -14,6 +14,8 @@ Meaning of the parts
 * A set of classes has 7 bits; bit n stands for class n + 1.
 * An address field covers Dword `dword` (and the next one if `wide`). Several fields may cover the
   same place: the lowest one that names the class decides, and poison is written if none does.
+  Rule `plain`: in these classes the place holds no address, and stays as it is (a NIC's context
+  descriptor); in a replaced entry it is poison like the others.
 * The length of a transfer is `(field + zero_based) << shift` bytes, with the shift of the queue
   (LBA size) if `queue_shift`, else the constant `shift`. It must be at most 4096 << max_length (15
   = no limit), or the entry is bad. A field whose `max_length` is 15 and whose rule is data, typed
@@ -89,7 +91,8 @@ _VALUE = (
 
 HANDLERS     = {"ring": 0, "prp_list": 1, "typed_list": 2, "range_list": 3}
 PARTIAL      = {"reject": 0, "widen": 1, "keep": 2}
-RULES        = {"data": 0, "prp_list": 1, "typed_list": 2, "prp2": 3, "range_list": 4, "none": 5}
+RULES        = {"data": 0, "prp_list": 1, "typed_list": 2, "prp2": 3, "range_list": 4, "none": 5,
+                "plain": 6}
 OPS          = {"force": 0, "require": 1, "range": 2, "range_add": 3, "clip": 4, "and": 5, "max": 6}
 LENGTH_FORMS = {"low16": 0, "high16": 1, "low20": 2, "full32": 3}
 
