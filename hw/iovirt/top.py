@@ -174,6 +174,7 @@ class IOVirt(wiring.Component):
             address_width=csr_address_width(self.config), windows=self._map.windows)
         errors = [receiver.error, dma.error, unclaimed.error, lost_faults.error]
         lost   = [receiver.lost]
+        ready  = []
 
         connect(m, flipped(self.rx), receiver.rx)
         connect(m, receiver.write, dma.write)
@@ -198,8 +199,8 @@ class IOVirt(wiring.Component):
         self._translation(m, dma, remap)
         if irq:
             m.submodules.interrupts = interrupts = self._interrupts
-            connect_interrupts(m, self, interrupts, receiver=receiver, dma=dma, remap=remap,
-                               bank=bank)
+            ready.append(connect_interrupts(m, self, interrupts, receiver=receiver, dma=dma,
+                                            remap=remap, bank=bank))
             connect_table(m, interrupts, table, first_writer=2)
             errors.append(interrupts.error)
             lost.append(interrupts.lost)
@@ -212,12 +213,13 @@ class IOVirt(wiring.Component):
             connect(m, pio.non_posted, transmitter.i[3])
             errors.append(pio.error)
             lost.append(pio.lost)
+            ready.append(pio.ready)
 
         m.submodules.error_log = error_log = ErrorLog(ports=len(errors))
         for source, port in zip(errors, error_log.record, strict=True):
             connect(m, source, port)
         connect_control(m, bank, receiver=receiver, dma=dma, remap=remap, completer=completer,
-                        port=self._pio.port if self.config.pio.enable else None)
+                        ready=ready, port=self._pio.port if self.config.pio.enable else None)
         if self.config.pio.enable:
             connect_pio(m, self, pio, receiver=receiver, dma=dma, bank=bank, log=error_log,
                         interrupts=self._interrupts if irq else None)

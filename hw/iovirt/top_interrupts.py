@@ -10,7 +10,10 @@ __all__ = ["connect_interrupts"]
 
 
 def connect_interrupts(m, top, engine, *, receiver, dma, remap, bank):
-    """Connect the interrupt engine ``engine``, but for its table clients and errors."""
+    """Connect the interrupt engine ``engine``, but for its table clients and errors.
+
+    Return a signal that rises when its tables have been cleared after reset.
+    """
     connect(m, dma.signal, engine.signal)
     m.submodules.fault_notice = notice = PulseNotice(kind=MessageKind.FAULT)
     connect(m, notice.o, engine.notice[0])
@@ -38,3 +41,12 @@ def connect_interrupts(m, top, engine, *, receiver, dma, remap, bank):
         bank.records.count.increment.eq(engine.record),
         bank.notifications.count.increment.eq(engine.notified),
     ]
+
+    # It clears its tables in a known time.
+    clocks = max(engine.irq.entries, 16 * engine.irq.queues) + 32
+    count, ready = Signal(range(clocks)), Signal()
+    with m.If(count == clocks - 1):
+        m.d.sync += ready.eq(1)
+    with m.Else():
+        m.d.sync += count.eq(count + 1)
+    return ready

@@ -9,15 +9,18 @@ from .remap.engine import EVENTS
 __all__ = ["connect_control", "connect_counters", "connect_errors"]
 
 
-def connect_control(m, bank, *, receiver, dma, remap, completer, port=None):
-    """Connect page 0, and the settings of the data path; ``port`` has those of the header."""
+def connect_control(m, bank, *, receiver, dma, remap, completer, ready, port=None):
+    """Connect page 0, and the settings of the data path; ``port`` has those of the header.
+
+    ``ready`` lists what else has tables to clear.
+    """
     for name in remap.registers.signature.members:
         connect(m, getattr(bank, name), getattr(remap.registers, name))
     own = bank.root_port
     mps = bank.device_control.mps.value
     m.d.comb += [
         remap.prefetch_enable.eq(bank.features.prefetch.value),
-        bank.status.ready.read.eq(remap.ready & dma.ready),
+        bank.status.ready.read.eq(Cat(remap.ready, dma.ready, *ready).all()),
         receiver.max_payload.eq(mps),
         receiver.bus_range_enable.eq(own.check.value),
         receiver.secondary.eq(own.secondary.value if port is None else port.secondary),
