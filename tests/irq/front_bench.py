@@ -41,10 +41,12 @@ class Queue:
 class Bench:
     """A front half with its surroundings."""
 
-    def __init__(self, rng, *, queues=3, events=8, latency=(1, 1), data_width=64, stalls=0.0):
+    def __init__(self, rng, *, queues=3, events=8, latency=(1, 1), data_width=64, stalls=0.0,
+                 entries=ENTRIES):
         self.rng     = rng
+        self.entries = entries
         self.dut     = InterruptFront(
-            entries=ENTRIES, queues=queues, events=events, address_width=40, tag_width=2,
+            entries=entries, queues=queues, events=events, address_width=40, tag_width=2,
             register_data_width=data_width, register_address_width=20)
         self.queues    = [Queue() for _ in range(queues)]
         self.latency   = latency
@@ -76,7 +78,7 @@ class Bench:
         ctx.set(stream.valid, 0)
 
     async def notice(self, ctx, kind, *, rid=0x100, segment=0, counts=True):
-        index, stream = ENTRIES + kind.value, self.dut.notice
+        index, stream = self.entries + kind.value, self.dut.notice
         data = self.sent[index]
         self.sent[index] += counts
         ctx.set(stream.p, {"kind": kind, "segment": segment, "rid": rid, "data": data})

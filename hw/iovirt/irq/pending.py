@@ -99,12 +99,7 @@ class PendingSlots(wiring.Component):
             "last_position": In(32),
             "queue":         Out(queue_width),
             "o":             Out(Operation),
-            "arrive":        Out(1),
-            "spill":         Out(1),
-            "commit":        Out(1),
-            "read":          Out(1),
-            "replay":        Out(1),
-            "valid":         Out(1),
+            **{name: Out(1) for name in ("arrive", "spill", "commit", "read", "replay", "valid")},
             "push":          Out(1),
             "send":          Out(1),
             "event":         Out(event(queue_width=queue_width, tag_width=tag_width)),
@@ -230,10 +225,12 @@ class PendingSlots(wiring.Component):
             m.d.comb += [new.pending.eq(1), new.what.eq(merged)]
         with m.If(deliver):
             m.d.comb += [new.stamp.eq(stamp), new.sent.eq(sent)]
-        again = kind == OperationKind.REPLAY
+        # What is refused stores nothing: beyond the tables, the word is that of another source.
+        again, stores = kind == OperationKind.REPLAY, Signal()
         m.d.comb += [
+            stores.eq(running & (admitted | (kind != OperationKind.ARRIVE))),
             new.token.eq(new.pending | (slot.token & ~again)),
-            self.push.eq(running & new.pending & (again | ~slot.token)),
+            self.push.eq(stores & new.pending & (again | ~slot.token)),
         ]
 
         scrubbed, scrub = Signal(), Signal.like(self.slots.write_source)
@@ -241,7 +238,7 @@ class PendingSlots(wiring.Component):
         with m.If(~scrubbed):
             m.d.sync += [scrub.eq(scrub + 1), scrubbed.eq(scrub == self._cleared - 1)]
         m.d.comb += [
-            self.slots.write_enable.eq(running | ~scrubbed),
+            self.slots.write_enable.eq(stores | ~scrubbed),
             self.slots.write_source.eq(Mux(scrubbed, at.operation.index, scrub)),
             self.slots.write_data.eq(Mux(scrubbed, new.as_value(), 0)),
             self.lasts.write_enable.eq(self.commit | self.last_enable | ~scrubbed),
@@ -290,7 +287,7 @@ class PendingSlots(wiring.Component):
             self.forwarded.segment.eq(self.what.segment),
             self.forwarded.rid.eq(self.what.rid),
             self.deny.eq(running & (kind == OperationKind.ARRIVE) & ~admitted),
-            self.denial.fatal.eq(at.facts.fatal),
+            self.denial.fatal.eq(at.facts.fatal & (operation.message | at.facts.reach)),
             self.denial.message.eq(operation.message),
             self.denial.index.eq(operation.index),
             self.denial.segment.eq(operation.what.segment),
