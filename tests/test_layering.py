@@ -6,7 +6,7 @@ import pytest
 HARDWARE = Path(__file__).parents[1] / "hw" / "iovirt"
 BASE     = {"stream", "ram", "csr", "yosys"}
 LOW      = {"axi", "pcie"}
-BLOCKS   = {"remap", "dma", "irq", "pio"}
+BLOCKS   = {"remap", "dma", "irq", "pio", "vf"}
 TOPS     = {"top", "remap_top"}
 
 #: What the modules of a package may import, besides their own package.

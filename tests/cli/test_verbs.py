@@ -96,7 +96,8 @@ def test_every_verb_explains_its_options(verb, capsys):
 
 def test_entry_points_are_the_verbs():
     names = {entry.name for entry in metadata.entry_points(group="iovirt.verbs")}
-    assert names == {"init", "check", "gen", "sim", "vectors", "bench", "synth", "doctor"}
+    assert names == {"init", "check", "gen", "sim", "vectors", "bench", "synth", "doctor",
+                     "template"}
 
 
 # Reports

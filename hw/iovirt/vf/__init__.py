@@ -1,0 +1,1 @@
+"""Self-virtualization: many guests share one unmodified device, checked as it fetches."""

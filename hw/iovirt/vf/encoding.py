@@ -1,0 +1,121 @@
+"""Templates to and from the words of the template table."""
+
+from amaranth.lib import data
+
+from .checks import class_table
+from .layouts import OPCODES, Handler, LengthForm, Operation, Partial, Rule, TemplateWord
+
+__all__ = ["decode_opcodes", "decode_template", "encode_opcodes", "encode_template"]
+
+#: `max_length` of the layout that is no limit.
+NO_LIMIT = 15
+
+
+def encode_template(template, slots):
+    """Return the 512-bit word of ``template``.
+
+    ``slots`` gives the places of the templates in the table, by name.
+    """
+    return TemplateWord.const({
+        "valid":              1,
+        "entry_size":         _log2(template.entry_bytes) - 3,
+        "handler":            Handler[template.handler.upper()],
+        "device_writes":      template.device_writes,
+        "once":               template.once,
+        "partial":            Partial[template.partial.upper()],
+        "align":              _log2(template.aligned_to),
+        "no_cross":           _log2(template.within) if template.within else 0,
+        "last_slot":          template.last_slot,
+        "max_entries":        template.max_entries,
+        "opcode_enable":      template.opcodes is not None,
+        "opcode_byte":        template.opcodes.byte if template.opcodes else 0,
+        "keep":               template.keep_byte,
+        "keep_bytes":         template.keep_bytes,
+        "safe_opcode":        template.safe_opcode,
+        "alternative_enable": template.alternative is not None,
+        "alternative":        slots.get(template.alternative, 0),
+        "selectors":          {n: _selector(item) for n, item in enumerate(template.selectors)},
+        "classes":            class_table(template),
+        "addresses":          {n: _address(template, item, slots)
+                               for n, item in enumerate(template.addresses)},
+        "zero_mask":          sum(1 << byte // 2 for byte in template.zero if byte % 2 == 0),
+        "values":             {n: _value(template, item)
+                               for n, item in enumerate(template.values)},
+    }).as_bits()
+
+
+def encode_opcodes(template):
+    """Return the opcode map, 256 classes of 2 bits; 0 for opcodes that are not named."""
+    classes = template.opcodes.classes if template.opcodes else {}
+    return sum(number << 2 * opcode for number, opcodes in enumerate(classes.values(), start=1)
+               for opcode in opcodes)
+
+
+def _log2(value):
+    return value.bit_length() - 1
+
+
+def _class_set(template, names):
+    return sum(1 << template.classes.index(name) for name in names)
+
+
+def _selector(selector):
+    return {"enable": 1, "byte": selector.byte, "mask": selector.mask, "value": selector.value}
+
+
+def _length(length):
+    if length is None:
+        return {}
+    return {"length_dword": length.byte // 4, "length_form": LengthForm[length.form.upper()],
+            "zero_based": length.zero_based}
+
+
+def _address(template, field, slots):
+    names = [other.name for other in template.addresses]
+    queue_shift = field.length is not None and field.length.shift is None
+    return {
+        "enable":      1,
+        "dword":       field.byte // 4,
+        "wide":        field.bits == 64,
+        "classes":     _class_set(template, field.classes),
+        "force_low":   _log2(field.aligned_to),
+        "rule":        Rule[field.rule.upper()],
+        "child":       slots.get(field.child, 0),
+        **_length(field.length),
+        "queue_shift": queue_shift,
+        "shift":       field.length.shift if field.length and not queue_shift else 0,
+        "reference":   names.index(field.reference) if field.reference is not None else 0,
+        "max_length":  NO_LIMIT if field.max_length is None else _log2(field.max_length) - 12,
+    }
+
+
+def _value(template, value):
+    return {
+        "enable":    1,
+        "dword":     value.byte // 4,
+        "low":       value.low,
+        "width":     value.width - 1,
+        "op":        Operation[value.op.upper()],
+        "parameter": template.parameters.get(value.parameter, 0),
+        "classes":   _class_set(template, value.classes),
+        **_length(value.length),
+    }
+
+
+def decode_template(word):
+    """Return what a template word says, as nested dictionaries with the names of the layouts."""
+    return _plain(TemplateWord.from_bits(word))
+
+
+def decode_opcodes(word):
+    """Return the classes of the 256 opcodes."""
+    return _plain(OPCODES.from_bits(word))
+
+
+def _plain(value):
+    if not isinstance(value, data.Const):
+        return value
+    shape = value.shape()
+    if isinstance(shape, data.ArrayLayout):
+        return [_plain(value[n]) for n in range(shape.length)]
+    return {name: _plain(value[name]) for name, _ in shape}

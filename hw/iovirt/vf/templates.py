@@ -1,0 +1,299 @@
+"""Templates: what software says in TOML of the entries that a device reads."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .checks import check_template
+from .reader import REQUIRED, Section, TemplateError, closest
+
+__all__ = ["Address", "ClassRule", "Length", "Opcodes", "Selector", "Template", "Value",
+           "read_template"]
+
+HANDLERS   = ("ring", "prp_list", "typed_list", "range_list")
+PARTIALS   = ("reject", "widen", "keep")
+RULES      = ("data", "prp_list", "typed_list", "prp2", "range_list", "none",
+              "plain")
+OPERATIONS = ("force", "require", "range", "range_add", "clip", "and", "max")
+FORMS      = ("low16", "high16", "low20", "full32")
+#: Bytes of the largest transfer that a length can be limited to.
+MAX_LENGTHS = tuple(4096 << n for n in range(15))
+
+TOP_KEYS = ("title", "handler", "entry_bytes", "device_writes", "once", "partial", "aligned_to",
+            "within", "max_entries", "last_slot", "alternative", "zero", "opcode", "replace",
+            "parameters", "selector", "class", "address", "value")
+
+
+@dataclass(frozen=True)
+class Length:
+    """Where the entry says how long something is. ``shift`` None: the block size of the queue."""
+
+    byte:       int
+    form:       str
+    zero_based: bool = False
+    shift:      int | None = 0
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A named comparison: ``entry[byte] & mask == value``."""
+
+    name:  str
+    byte:  int
+    mask:  int
+    value: int
+
+
+@dataclass(frozen=True)
+class Opcodes:
+    """Opcodes by the name of their class, at most three; all others have none."""
+
+    byte:    int
+    classes: dict
+
+
+@dataclass(frozen=True)
+class ClassRule:
+    """The entry has class ``name`` if this is the first rule that holds. ``opcode`` None: any."""
+
+    name:   str
+    opcode: tuple | None
+    when:   tuple
+    unless: tuple
+
+
+@dataclass(frozen=True)
+class Address:
+    """A pointer of the entry."""
+
+    name:       str
+    byte:       int
+    bits:       int
+    classes:    tuple
+    aligned_to: int
+    rule:       str
+    child:      str | None
+    length:     Length | None
+    reference:  str | None
+    max_length: int | None
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number of the entry: ``width`` bits from bit ``low`` of the doubleword at ``byte``."""
+
+    name:      str
+    byte:      int
+    low:       int
+    width:     int
+    op:        str
+    parameter: str | None
+    classes:   tuple
+    length:    Length | None
+
+
+@dataclass(frozen=True)
+class Template:
+    """What the entries of one kind of ring or list look like, and what is done to them."""
+
+    path:          Path
+    name:          str
+    title:         str
+    handler:       str
+    entry_bytes:   int
+    device_writes: bool
+    once:          bool
+    partial:       str
+    aligned_to:    int
+    within:        int
+    max_entries:   int
+    last_slot:     bool
+    alternative:   str | None
+    zero:          tuple
+    keep_byte:     int
+    keep_bytes:    int
+    safe_opcode:   int
+    opcodes:       Opcodes | None
+    parameters:    dict
+    selectors:     tuple
+    rules:         tuple
+    addresses:     tuple
+    values:        tuple
+    classes:       tuple = field(init=False)  # names, class 1 first
+
+    def __post_init__(self):
+        names = dict.fromkeys(rule.name for rule in self.rules)
+        object.__setattr__(self, "classes", tuple(names))
+
+    @property
+    def references(self):
+        """Names of the templates that this one speaks of, and the keys that do."""
+        names = {}
+        if self.alternative is not None:
+            names[self.alternative] = "alternative"
+        for number, address in enumerate(self.addresses):
+            if address.child is not None:
+                names[address.child] = f"address[{number}].child"
+        return names
+
+
+def read_template(path):
+    """Return the template in the TOML file ``path``; its name is that of the file."""
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TemplateError(f"{path}: file must be readable: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TemplateError(f"{path}: file must be UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise TemplateError(f"{path}: file must be TOML: {error}") from None
+    if not re.fullmatch("[a-z][a-z0-9_]*", path.stem):
+        raise TemplateError(f"{path}: name of the file must be lower-case letters, digits and _, "
+                            f"not {path.stem!r}")
+    template = _template(path, Section(path, "", table, TOP_KEYS))
+    check_template(template)
+    return template
+
+
+def _template(path, top):
+    entry   = top.choice("entry_bytes", (8, 16, 32, 64, 128))
+    handler = top.choice("handler", HANDLERS)
+    ring    = handler == "ring"
+    opcodes   = _opcodes(top, entry)
+    selectors = _selectors(top, entry)
+    rules     = _rules(top, opcodes, selectors)
+    classes   = list(dict.fromkeys(rule.name for rule in rules))
+    replace   = top.section("replace", ("keep_byte", "keep_bytes", "opcode"))
+    keep_byte, keep_bytes, safe = _replace(top, replace, entry, opcodes)
+    parameters = _parameters(top)
+    return Template(
+        path=path, name=path.stem, title=top.text("title"), handler=handler, entry_bytes=entry,
+        device_writes=top.flag("device_writes", False), once=top.flag("once", False),
+        partial=top.choice("partial", PARTIALS, "reject" if ring else "widen"),
+        aligned_to=top.power("aligned_to", 1, 1 << 15, 4096 if ring else REQUIRED),
+        within=top.power("within", entry, 4096, 0 if ring else 4096),
+        max_entries=top.integer("max_entries", 1, 4095, 0), last_slot=top.flag("last_slot", False),
+        alternative=top.text("alternative", None),
+        zero=top.numbers("zero", min(entry, 64) - 1, ()),
+        keep_byte=keep_byte, keep_bytes=keep_bytes, safe_opcode=safe,
+        opcodes=opcodes, parameters=parameters, selectors=selectors, rules=rules,
+        addresses=_addresses(top, entry, classes),
+        values=_values(top, entry, classes, parameters))
+
+
+def _opcodes(top, entry):
+    section = top.section("opcode", ("byte", "classes"))
+    if section is None:
+        return None
+    byte = section.integer("byte", 0, entry - 1)
+    named = section.section("classes", section.table.get("classes", ()))
+    if named is None or not named.table:
+        top.fail("opcode.classes", "be a table of names and opcodes", None)
+    if len(named.table) > 3:
+        top.fail("opcode.classes", "have at most 3 names", len(named.table))
+    classes, owner = {}, {}
+    for name in named.table:
+        classes[name] = named.numbers(name, 255)
+        for opcode in classes[name]:
+            if opcode in owner:
+                named.fail(name, f"have no opcode of {owner[opcode]!r}", opcode)
+            owner[opcode] = name
+    return Opcodes(byte, classes)
+
+
+def _selectors(top, entry):
+    selectors = []
+    for section in top.sections("selector", ("name", "byte", "mask", "value"), 3):
+        mask = section.integer("mask", 1, 255, 255)
+        selector = Selector(section.text("name"), section.integer("byte", 0, entry - 1), mask,
+                            section.integer("value", 0, 255))
+        if selector.value & ~mask:
+            section.fail("value", f"have only bits of the mask {mask:#04x}")
+        if selector.name in [other.name for other in selectors]:
+            section.fail("name", "be the only one of its name")
+        selectors.append(selector)
+    return tuple(selectors)
+
+
+def _rules(top, opcodes, selectors):
+    names, rules = [selector.name for selector in selectors], []
+    for section in top.sections("class", ("name", "opcode", "when", "unless"), 32):
+        opcode = None
+        if opcodes is None and "opcode" in section:
+            section.fail("opcode", "be left out if the template has no opcodes")
+        if opcodes is not None and section.table.get("opcode") != "any":
+            # Opcodes that the file does not name are refused unless a rule says `any`.
+            opcode = (section.choice("opcode", (*opcodes.classes, "any")),)
+        rule = ClassRule(section.text("name"), opcode, section.choices("when", names, ()),
+                         section.choices("unless", names, ()))
+        for name in rule.when:
+            if name in rule.unless:
+                section.fail("unless", "have no selector of `when`", name)
+        rules.append(rule)
+    if len({rule.name for rule in rules}) > 7:
+        top.fail("class", "have at most 7 names", len({rule.name for rule in rules}))
+    return tuple(rules)
+
+
+def _replace(top, section, entry, opcodes):
+    if section is None:
+        section = Section(top.path, "replace.", {}, ())
+    if opcodes is None and "opcode" in section:
+        section.fail("opcode", "be left out if the template has no opcodes")
+    count = section.integer("keep_bytes", 0, 3, 0)
+    first = section.integer("keep_byte", 0, min(entry, 64) - count, REQUIRED if count else 0)
+    return first, count, section.integer("opcode", 0, 255, REQUIRED if opcodes else 0)
+
+
+def _parameters(top):
+    section = top.section("parameters", top.table.get("parameters", ()))
+    return {name: section.integer(name, 0, 15) for name in section.table} if section else {}
+
+
+def _length(section, entry, *, shifted):
+    keys = ("byte", "form", "zero_based") + (("shift",) if shifted else ())
+    length = section.section("length", keys)
+    if length is None:
+        return None
+    shift = None
+    if length.table.get("shift") != "queue":
+        shift = length.integer("shift", 0, 15, 0)
+    return Length(length.integer("byte", 0, entry - 4, multiple=4), length.choice("form", FORMS),
+                  length.flag("zero_based", False), shift if shifted else 0)
+
+
+def _addresses(top, entry, classes):
+    keys = ("name", "byte", "bits", "classes", "aligned_to", "rule", "child", "length",
+            "reference", "max_length")
+    addresses = []
+    for section in top.sections("address", keys, 4):
+        bits = section.choice("bits", (32, 64), 64)
+        addresses.append(Address(
+            section.text("name"), section.integer("byte", 0, entry - bits // 8, multiple=4), bits,
+            section.choices("classes", classes, ()), section.power("aligned_to", 1, 4096, 1),
+            section.choice("rule", RULES), section.text("child", None),
+            _length(section, entry, shifted=True), section.text("reference", None),
+            section.choice("max_length", MAX_LENGTHS, None)))
+    return tuple(addresses)
+
+
+def _values(top, entry, classes, parameters):
+    keys = ("name", "byte", "low", "width", "op", "parameter", "classes", "length")
+    values = []
+    for section in top.sections("value", keys, 2):
+        op   = section.choice("op", OPERATIONS)
+        low  = section.integer("low", 0, 31, 0)
+        byte = section.integer("byte", 0, entry - 4, multiple=4)
+        width = section.integer("width", 1, min(64, 8 * (entry - byte)) - low)
+        parameter = section.text("parameter", None if op == "clip" else REQUIRED)
+        if op == "clip" and parameter is not None:
+            section.fail("parameter", "be left out with op = 'clip'")
+        if parameter is not None and parameter not in parameters:
+            section.fail("parameter", f"be one of [parameters], {', '.join(parameters) or 'none'}",
+                         hint=closest(parameter, parameters))
+        values.append(Value(section.text("name"), byte, low, width, op, parameter,
+                            section.choices("classes", classes),
+                            _length(section, entry, shifted=False)))
+    return tuple(values)
