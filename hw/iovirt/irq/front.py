@@ -185,6 +185,7 @@ class InterruptFront(wiring.Component):
             slots.tag.eq(flights.tag),
             slots.forward_free.eq(forwarder.free),
             slots.dropped.eq(flights.dropped),
+            slots.stale.eq(flights.stale),
             flights.next_tag.eq(slots.next_tag),
             slots.last_enable.eq(flights.last_enable),
             slots.last_index.eq(flights.last_index),

@@ -66,6 +66,8 @@ class InFlight(wiring.Component):
     next_tag : ``In(range(events))``, ``dropped`` : ``Out(1)``
         The event of ``next_tag`` of the clock before has nobody to go to any more, so it must not
         become pending.
+    stale : ``Out(1)``
+        That event was made from an entry that has been rewritten since.
     full : ``Out(1)``, ``full_queue`` : ``Out(queue_width)``
         This queue took no event, because it is full or off.
     settled : ``Out(1)``
@@ -101,6 +103,7 @@ class InFlight(wiring.Component):
             "spilt_tag":     In(tag),
             "next_tag":      In(tag),
             "dropped":       Out(1),
+            "stale":         Out(1),
             "full":          Out(1),
             "full_queue":    Out(queue_width),
             "settled":       Out(1),
@@ -135,7 +138,10 @@ class InFlight(wiring.Component):
             for n in range(self.events):
                 with m.If(self.tag == n):
                     m.d.sync += sources[n].eq(self.event.index)
-        m.d.sync += self.dropped.eq(dead.bit_select(self.next_tag, 1))
+        m.d.sync += [
+            self.dropped.eq(dead.bit_select(self.next_tag, 1)),
+            self.stale.eq(old.bit_select(self.next_tag, 1)),
+        ]
         self._answer(m, sources=sources, old=old, free=free)
         return m
 

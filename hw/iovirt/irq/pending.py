@@ -55,8 +55,8 @@ class PendingSlots(wiring.Component):
         At least two events can be sent, one for this and one for the operation before it.
     forward_free : ``In(1)``
         The same for interrupts to be forwarded, as of the clock before.
-    next_tag : ``Out(tag_width)``, ``dropped`` : ``In(1)``
-        The spilt event of the clock before must not become pending.
+    next_tag : ``Out(tag_width)``, ``dropped`` : ``In(1)``, ``stale`` : ``In(1)``
+        The spilt event of the clock before must not become pending; its entry was rewritten.
     interval : ``In(24)``
         As of :class:`StormLimit`.
     last_enable, last_index, last_position : ``In``
@@ -93,6 +93,7 @@ class PendingSlots(wiring.Component):
             "forward_free":  In(1),
             "next_tag":      Out(tag_width),
             "dropped":       In(1),
+            "stale":         In(1),
             "interval":      In(24),
             "last_enable":   In(1),
             "last_index":    In(14),
@@ -209,7 +210,8 @@ class PendingSlots(wiring.Component):
             with m.Case(OperationKind.SPILL):
                 m.d.comb += adds.eq(~self.dropped)
                 with m.If(~self.dropped):
-                    m.d.comb += new.unread.eq(at.operation.unread)
+                    # Nobody who reads the queue of the old entry wakes one of the new.
+                    m.d.comb += new.unread.eq(at.operation.unread & ~self.stale)
             with m.Case(OperationKind.REPLAY):
                 # What may ask again but finds no place asks later, without another read.
                 with m.If(at.waiting.awake):
