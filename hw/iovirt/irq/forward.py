@@ -44,6 +44,9 @@ class MsiForwarder(wiring.Component):
         For one clock: an error found ``error`` full.
     tried : ``Out(1)``
         Pulse: an interrupt became a request, or never will.
+    mark : ``In(1)``, ``marked`` : ``Out(1)``
+        Pulse; from the next clock on: an interrupt that came before the last ``mark`` is neither
+        written and answered, nor will it never be tried. None may come in the clock of ``mark``.
     """
 
     def __init__(self, *, address_width, tag_width):
@@ -61,6 +64,8 @@ class MsiForwarder(wiring.Component):
             "error":    Out(stream.Signature(ErrorRecord)),
             "lost":     Out(1),
             "tried":    Out(1),
+            "mark":     In(1),
+            "marked":   Out(1),
         })
 
     def elaborate(self, platform):
@@ -106,4 +111,21 @@ class MsiForwarder(wiring.Component):
                     record.rid.eq(what.rid),
                     record.address.eq(Cat(C(0, 2), what.address)),
                 ]
+        self._count_marked(m, waiting, running)
         return m
+
+    def _count_marked(self, m, waiting, running):
+        """Both queues are left in order; a write that is not tried may leave before older ones
+        have their responses, so each has a count of its own.
+        """
+        older, asked = Signal.like(waiting.level), Signal.like(running.level)
+        left, answered = Signal(), Signal()
+        m.d.comb += [
+            left.eq(self.tried & (self.mark | (older != 0))),
+            answered.eq(self.response.valid & (self.mark | (asked != 0))),
+            self.marked.eq((older != 0) | (asked != 0)),
+        ]
+        m.d.sync += [
+            older.eq(Mux(self.mark, waiting.level, older) - left),
+            asked.eq(Mux(self.mark, running.level, asked) + (left & running.reserve) - answered),
+        ]

@@ -26,8 +26,9 @@ class TableWindow(wiring.Component):
     the entry invalid. A write that leaves the entry invalid also drops what is pending for it.
 
     The response to the last word comes when no event made from the old entry is without its
-    verdict: what comes from now on is made from the new one. This takes as long as the event queues
-    take for their verdicts. Reads show what is in the table, never what is staged, and answer an
+    verdict, and no interrupt forwarded by it without its response: what comes from now on is made
+    from the new one. This takes as long as the event queues take for their verdicts, and memory for
+    the writes of interrupts forwarded before, of whatever entry. Reads show what is in the table, never what is staged, and answer an
     error if the entry has errors that cannot be corrected. Accesses beyond the tables answer one.
 
     Parameters
@@ -51,7 +52,7 @@ class TableWindow(wiring.Component):
     entry : ``In(IrtEntry)``, ``fatal`` : ``In(1)``
         What has been read.
     old : ``In(1)``
-        An event made from the old entry is under way; from 2 clocks after ``done``.
+        Something made from the old entry is under way; from 2 clocks after ``done``.
     """
 
     def __init__(self, *, entries, data_width, address_width):
