@@ -49,6 +49,9 @@ class StepSpec(Elaboratable):
         implies(phase == Phase.ENDED, ~dut.write, ~dut.store.en)
         implies(dut.store.en, phase == Phase.WAITING, ~dut.down)
         implies(dut.down & op.beat, ~dut.write)
+        # Before its TLP is sent nothing is completed, and no quarantine is over.
+        implies(op.unsent & op.beat, ~dut.write, ~dut.store.en)
+        implies(op.unsent & dut.write & (phase == Phase.QUARANTINE), after == Phase.QUARANTINE)
         return m
 
 

@@ -1,5 +1,7 @@
 """Tags for requests, and their TLPs."""
 
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -10,17 +12,30 @@ from iovirt.stream import StreamQueue
 from ..pcie.layouts import tlp_beat
 from ..pcie.tlp import Fmt, RequestHeader, Type
 from .layouts import NpKind, np_request
-from .request_layouts import CLIENTS, TIME_WIDTH, allocation, count_width, free_tag
+from .request_layouts import (
+    CLIENTS,
+    TIME_WIDTH,
+    allocation,
+    count_width,
+    free_tag,
+    unsent_tag,
+)
 from .tags import tag_holder
+from .timer import PERIOD_TICKS
 
 __all__ = ["Issue"]
+
+#: TLPs that may wait to be sent.
+UNSENT = 2
 
 
 class Issue(wiring.Component):
     """Give a tag to each request, note it, and send it (PCIe Base, 2.2.7).
 
     Client 1 goes first. While the link is down (``send`` is 0), requests get a tag and are noted,
-    but not sent.
+    but not sent. The same holds while ``stuck``: a device that returns no credits must not keep
+    requests from getting a tag, because without one they would never time out (rule S5). What was
+    put in line before stays there, with its tag, until it is sent.
 
     Latency is 1 clock from ``request`` to ``tx``; throughput is 1 request per clock.
     ``request[*].ready`` depends on ``request[*].valid``.
@@ -45,8 +60,14 @@ class Issue(wiring.Component):
     now : ``In(TIME_WIDTH)``
     send, hold : ``In(1)``
         TLPs are sent; nothing is accepted.
+    give_up : ``In(1)``
+        Requests time out.
+    stuck : ``Out(1)``
+        With ``give_up``: a TLP has waited on ``tx`` for a period.
     empty : ``Out(1)``
         No TLP waits on ``tx``.
+    unsent : ``Out(unsent_tag(depth)).array(UNSENT)``
+        Those that wait.
     """
 
     def __init__(self, *, data_width, owner_width, max_read_bytes, depth, core_width, guest_width):
@@ -66,17 +87,20 @@ class Issue(wiring.Component):
             "now":          In(TIME_WIDTH),
             "send":         In(1),
             "hold":         In(1),
+            "give_up":      In(1),
+            "stuck":        Out(1),
             "empty":        Out(1),
+            "unsent":       Out(unsent_tag(depth)).array(UNSENT),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = StreamQueue(self._sent, depth=2)
+        m.submodules.queue = queue = StreamQueue(self._sent, depth=UNSENT)
         client = self.request[1].valid & self.permit[1]
         request, open_, chosen = Signal.like(self.request[0].p), Signal(), Signal()
         m.d.comb += [
             chosen.eq(client),
-            open_.eq((queue.i.ready | ~self.send) & ~self.hold),
+            open_.eq((queue.i.ready | ~self.send | self.stuck) & ~self.hold),
             request.eq(Mux(chosen, self.request[1].p, self.request[0].p)),
             self.request[1].ready.eq(open_ & self.permit[1]),
             self.request[0].ready.eq(open_ & self.permit[0] & ~chosen),
@@ -84,11 +108,12 @@ class Issue(wiring.Component):
             self.holder.client.eq(chosen),
             self.holder.core.eq(request.core),
             self.holder.guest.eq(request.guest),
-            queue.i.valid.eq(self.take & self.send),
+            queue.i.valid.eq(self.take & self.send & queue.i.ready),
             self.empty.eq(~queue.o.valid),
         ]
         self._note(m, request, chosen)
         self._build(m, request, queue.i.p)
+        self._watch(m, queue)
 
         config_write = Signal()
         sent = queue.o.p
@@ -103,6 +128,22 @@ class Issue(wiring.Component):
             self.tx.p.last.eq(1),
         ]
         return m
+
+    def _watch(self, m, queue):
+        """Keep the tags of the TLPs that wait, and the time for which the first has waited."""
+        was, waits = Signal(TIME_WIDTH), Signal(range(PERIOD_TICKS + 2))
+        long = waits == PERIOD_TICKS + 1
+        m.d.sync += [was.eq(self.now), self.stuck.eq(long & self.give_up)]
+        with m.If(~queue.o.valid | queue.o.ready):
+            m.d.sync += waits.eq(0)
+        with m.Elif((was != self.now) & ~long):
+            m.d.sync += waits.eq(waits + 1)
+        # The last that came is the first here.
+        with m.If(queue.i.valid & queue.i.ready):
+            m.d.sync += [self.unsent[0].tag.eq(self.free.tag),
+                         *(after.tag.eq(before.tag)
+                           for before, after in pairwise(self.unsent))]
+        m.d.comb += [unsent.valid.eq(queue.level > n) for n, unsent in enumerate(self.unsent)]
 
     def _note(self, m, request, chosen):
         entry, tag = self.allocate.entry, self.free

@@ -10,7 +10,7 @@ from .layouts import CORE_WIDTH, GUEST_WIDTH, TAG_WIDTH, FinishStatus, NpKind, f
 
 __all__ = ["CLIENTS", "TIME_WIDTH", "CompletionFacts", "Phase", "allocation", "count_width",
            "free_tag", "position_width", "status_of", "store_beat", "tag_entry", "tag_operation",
-           "tag_progress", "tag_result"]
+           "tag_progress", "tag_result", "unsent_tag"]
 
 #: Clients of the requester: reads of cores, and the configuration unit.
 CLIENTS = 2
@@ -24,7 +24,7 @@ class Phase(enum.Enum, shape=2):
 
     ENDED      = 0  # or never used
     WAITING    = 1  # for completions
-    QUARANTINE = 2  # timed out; late completions may come
+    QUARANTINE = 2  # timed out; late completions may come, or the TLP still waits to be sent
     OVER       = 3  # timed out, and nothing can come any more
 
 
@@ -60,6 +60,11 @@ def position_width(max_read_bytes):
 def free_tag(depth):
     """A tag, and the lap that its next user will have: it changes with each user."""
     return data.StructLayout({"tag": range(depth), "lap": 1})
+
+
+def unsent_tag(depth):
+    """A tag whose TLP waits to be sent, if `valid`."""
+    return data.StructLayout({"valid": 1, "tag": range(depth)})
 
 
 def tag_entry(*, owner_width, max_read_bytes):
@@ -100,6 +105,7 @@ def tag_operation(*, depth, data_width, owner_width, max_read_bytes):
         "look":      1,
         "tag":       range(depth),
         "known":     1,   # `entry` is of a request
+        "unsent":    1,   # its TLP waits to be sent
         "entry":     tag_entry(owner_width=owner_width, max_read_bytes=max_read_bytes),
         "progress":  tag_progress(max_read_bytes=max_read_bytes),
         "returned":  1,   # lap in which the tag was last returned

@@ -11,7 +11,7 @@ from ..config import PioConfig
 from ..pcie.layouts import STAMP_WIDTH, completion_beat, tlp_beat
 from .admission import Admission
 from .finish_gate import FinishGate
-from .issue import Issue
+from .issue import UNSENT, Issue
 from .layouts import TAG_WIDTH, PioError, finish, np_request
 from .link_watch import LinkWatch
 from .read_data import ReadData, fetch_port
@@ -50,7 +50,11 @@ class Requester(wiring.Component):
       end POISONED. Reads may be answered in pieces cut at multiples of 64 bytes.
     * A request without answer ends with TIMEOUT, at most a 16th of the period and
       ``look_every * depth`` clocks late; its tag is used again when the late answer has come, or
-      after a second period. Cost does not depend on how many requests wait.
+      after a second period less a round of looks from when its TLP was sent. Cost does not depend
+      on how many requests wait.
+    * If ``tx`` takes nothing for a period, further requests get a tag but are not sent, so they
+      time out, too. The low two bits of limits then count as set, because up to 2 tags stay in
+      quarantine until their TLPs are sent. Without time-outs, requests wait.
     * While the link is down, requests end with LINK_DOWN within ``look_every * depth`` clocks.
     * The end of what was completed is given when what was posted before it is observable.
     * `finish[0]` and `finish[1]` do not wait for each other. `completion` waits at most 1 clock in
@@ -187,12 +191,14 @@ class Requester(wiring.Component):
             issue.now.eq(self._time.now),
             issue.send.eq(link.send),
             issue.hold.eq(link.hold | self._time.hold),
+            issue.give_up.eq(~self.timeout_disable),
             issue.free.eq(tags.free),
             issue.permit.eq(tags.permit),
             tags.take.eq(issue.take),
             tags.holder.eq(issue.holder),
-            admission.core_limit.eq(self.core_limit),
-            admission.guest_limit.eq(self.guest_limit),
+            # One tag more than those that are out until their TLPs are sent.
+            admission.core_limit.eq(self.core_limit | Mux(issue.stuck, UNSENT + 1, 0)),
+            admission.guest_limit.eq(self.guest_limit | Mux(issue.stuck, UNSENT + 1, 0)),
         ]
 
     def _connect_completions(self, m):
@@ -210,6 +216,8 @@ class Requester(wiring.Component):
             scoreboard.requester_id.eq(self.requester_id),
             scoreboard.done.eq(self.done),
             scoreboard.now.eq(time.now),
+            *(here.eq(its) for here, its in zip(scoreboard.unsent, self._issue.unsent,
+                                                strict=True)),
             scoreboard.timeout_disable.eq(self.timeout_disable),
             scoreboard.down.eq(~self._link.send),
             self._gate.done.eq(self.done),

@@ -9,6 +9,7 @@ from amaranth.utils import exact_log2
 from ..pcie.layouts import STAMP_WIDTH, ErrorCause, completion_beat
 from ..pcie.tlp import CompletionHeader
 from .completion_check import CompletionDecode
+from .issue import UNSENT
 from .layouts import PioError
 from .request_layouts import (
     TIME_WIDTH,
@@ -17,6 +18,7 @@ from .request_layouts import (
     tag_operation,
     tag_progress,
     tag_result,
+    unsent_tag,
 )
 from .tag_return import ended_tag, expired_tag, returned_ask
 from .tag_step import TagStep
@@ -56,6 +58,8 @@ class Scoreboard(wiring.Component):
     returned : ``Out(returned_ask(depth))``
     requester_id, done, now, timeout_disable, down : ``In``
         See :class:`Requester` and :class:`TagStep`.
+    unsent : ``In(unsent_tag(depth)).array(UNSENT)``
+        See :class:`Issue`.
     store : ``Out(store_beat(...))``
     ended : ``Out(ended_tag(depth))``
     result : ``Out(stream.Signature(tag_result(...), always_ready=True))``
@@ -84,6 +88,7 @@ class Scoreboard(wiring.Component):
             "requester_id":    In(16),
             "done":            In(STAMP_WIDTH),
             "now":             In(TIME_WIDTH),
+            "unsent":          In(unsent_tag(depth)).array(UNSENT),
             "timeout_disable": In(1),
             "down":            In(1),
             "store":           Out(store_beat(**shape)),
@@ -140,6 +145,7 @@ class Scoreboard(wiring.Component):
             op.look.eq(look),
             op.tag.eq(at),
             op.known.eq(known),
+            op.unsent.eq(Cat(unsent.valid & (unsent.tag == at) for unsent in self.unsent).any()),
             op.entry.eq(entry.data),
             op.progress.eq(state_now),
             op.returned.eq(self.returned.lap),

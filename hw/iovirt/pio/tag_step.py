@@ -38,6 +38,9 @@ class TagStep(wiring.Component):
     its beats were accepted; so a tag that changes hands meanwhile gets no half of it. Data may
     be stored before the end of its TLP is seen: only where data are still to come.
 
+    A tag in quarantine is not used again while its TLP waits to be sent: each look begins the
+    quarantine anew until it is gone. Nor does a completion count before that.
+
     Parameters
     ----------
     depth, data_width, owner_width, max_read_bytes : :class:`int`
@@ -154,6 +157,8 @@ class TagStep(wiring.Component):
             m.d.comb += [self.write.eq(1), self.end.eq(1), new.phase.eq(Phase.QUARANTINE),
                          new.since.eq(self.now), self.quarantine.eq(1),
                          status.eq(FinishStatus.TIMEOUT)]
+        with m.Elif(self._quarantined & op.unsent):
+            m.d.comb += [self.write.eq(1), new.since.eq(self.now)]
         with m.Elif(self._quarantined & (old_age | self.down)):
             m.d.comb += [self.write.eq(1), new.phase.eq(Phase.OVER)]
         with m.Elif(self._over & (op.returned == op.entry.lap) & self.may_expire):
@@ -162,7 +167,7 @@ class TagStep(wiring.Component):
     def _complete(self, m, op, match, position, sound):
         """Judge a beat of a completion, and at the last one its TLP."""
         good, new, facts = Signal(), self.progress, op.facts
-        live, ends = self._waiting | self._quarantined, Signal()
+        live, ends = (self._waiting | self._quarantined) & ~op.unsent, Signal()
         m.d.comb += good.eq(facts.ours & live & match.matches & (op.first | sound))
         m.d.sync += sound.eq(good)
 
