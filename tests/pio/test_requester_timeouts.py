@@ -221,6 +221,27 @@ def test_request_of_the_old_link_is_not_sent_on_the_new_one_with_a_tag_in_use():
     simulate(dut, testbench, background=bench.background(sends=lambda: ready[0]))
 
 
+def test_completion_counts_though_the_tag_of_another_request_is_freed_between_its_beats():
+    async def testbench(bench, ctx):
+        await bench.request(ctx, read(0x100, 4, owner=1))
+        other = await bench.next_sent(ctx)
+        await time_out(bench, ctx, other)
+        await bench.release(ctx, other.tag)
+        await ctx.tick().repeat(PERIOD)
+        await bench.request(ctx, read(0x1000, 64, owner=2))
+        sent = await bench.next_sent(ctx)
+        beats = [{name: beat[name] for name in ("data", "strb", "hdr", "first", "last")}
+                 for beat in answer(sent)[0].beats(64)]
+        await send(ctx, bench.dut.completion, beats[:3])
+        assert ctx.get(bench.dut.used) == 2
+        await bench.wait(ctx, lambda: ctx.get(bench.dut.used) == 1)
+        await send(ctx, bench.dut.completion, beats[3:])
+        assert (await bench.next_end(ctx))[:3] == (2, sent.tag, "OK")
+        assert await bench.fetch(ctx, sent.tag, 0x1000, 64) == memory(0x1000, 64)
+
+    assert [r[0] for r in run(testbench).errors] == ["PIO_TIMEOUT"]
+
+
 def test_completion_that_spans_a_change_of_hands_counts_for_neither():
     async def testbench(bench, ctx):
         await bench.request(ctx, read(0, 16, owner=1))

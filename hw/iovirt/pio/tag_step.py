@@ -117,10 +117,13 @@ class TagStep(wiring.Component):
             new.data.eq(old.data),
         ]
         sound = Signal()  # all beats of this TLP so far
+        at = Signal.like(op.tag)  # its tag
+        with m.If(op.beat):
+            m.d.sync += at.eq(op.tag)
         with m.If(op.look):
             self._look(m, op)
-            # A tag is about to change hands.
-            with m.If(self.expired | (self.end & self.down)):
+            # The tag of this TLP is about to change hands.
+            with m.If((self.expired | (self.end & self.down)) & (op.tag == at)):
                 m.d.sync += sound.eq(0)
         with m.Elif(op.beat):
             self._complete(m, op, match, position, sound)
