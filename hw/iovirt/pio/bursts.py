@@ -34,6 +34,7 @@ def burst(*, id_width, address_width, windows):
         "legal":   1,              # else it is answered, with errors, and does nothing
         "ecam":    1,              # windows that it hits
         "hits":    windows,
+        "blocked": windows,        # windows that are blocked
         "doorbell": 1,
     })
 
@@ -43,6 +44,11 @@ class BurstIntake(wiring.Component):
 
     INCR bursts within a page are legal, and FIXED ones of one beat, which are the same. Locks are
     ignored: an exclusive access is answered like any other, without EXOKAY (IHI 0022, A7.2).
+
+    Whether a burst has device memory behind it is decided here, once for all its pieces, so a
+    change of registers never changes how many answers it gets. Where a window leads is looked up
+    for each piece: to change an enabled window to another place, disable or block it first, and
+    wait until the accesses of before are answered.
 
     Latency is 1 clock and throughput 1 burst per clock; no combinational path runs between ``i``
     and ``o``.
@@ -106,6 +112,7 @@ class BurstIntake(wiring.Component):
         doorbells = self.doorbells
         m.d.comb += [
             o.ecam.eq(self.ecam.enable & legal & inside(i.addr, self.ecam.base, mask)),
+            o.blocked.eq(Cat(window.blocked for window in self.windows)),
             o.doorbell.eq(doorbells.enable & inside(i.addr, doorbells.base, doorbells.mask)),
             *(o.hits[n].eq(window.enable & inside(i.addr, window.base, window.mask))
               for n, window in enumerate(self.windows)),

@@ -48,7 +48,7 @@ def target_of(m, burst, registers, address):
                    for window in windows])
     m.d.comb += [
         where.memory.eq(burst.legal & ~burst.ecam & burst.hits.any()
-                        & ~choose([window.blocked for window in windows])),
+                        & ~choose([burst.blocked[n] for n in range(len(windows))])),
         where.config.eq(burst.legal & burst.ecam),
         where.address[:PAGE_LOG2].eq(address[:PAGE_LOG2]),
         where.address[PAGE_LOG2:].eq(Mux(taken, within | base, address)[PAGE_LOG2:]),
