@@ -2,8 +2,8 @@
 
 from iovirt_sim.models.pio_front import Burst
 
-from .front_bench import Bench
-from .test_front import FAR, MEMORY, WHERE, make
+from .front_bench import OKAY, SLVERR, Bench
+from .test_front import ECAM, FAR, MEMORY, WHERE, full, make
 
 
 def lengths(answers):
@@ -32,3 +32,12 @@ def test_read_gets_all_its_beats_when_its_window_is_blocked_half_way():
     bench.run(until=lambda: len(lengths(bench.answers)) == 3, more=[block], deadline=2000)
     assert lengths(bench.answers) == [64, 1, 2]
     assert len(bench.requests) == 5
+
+
+def test_answer_does_not_pass_direct_ones_that_the_core_has_not_taken_yet():
+    gaps = iter([400])
+    bench = Bench(make(), WHERE, b_gap=lambda: next(gaps, 0), delay=lambda _: 20)
+    bench.write(*(full(2 + n, FAR + 8 * n) for n in range(6)), full(1, 0x9000_0000),
+                Burst(1, ECAM, 1, 2, data=[(5, 0xF)]))
+    bench.run(until=lambda: len(bench.responses) == 8, deadline=3000)
+    assert [resp for _, id, resp in bench.responses if id == 1] == [SLVERR, OKAY]

@@ -153,21 +153,27 @@ class WriteAnswers(wiring.Component):
         wiring.connect(m, out.o, wiring.flipped(self.o))
 
         turned, valid, advance = Signal(token(slots=self.slots)), Signal(), Signal()
+        # Answers that go directly and were there before this one: one may be of its ID.
+        ahead, leaves = Signal.like(self._direct.level), Signal()
         o = answers.i[1]
         m.d.comb += [
-            advance.eq(~valid | o.ready),
+            leaves.eq(self._direct.o.valid & self._direct.o.ready),
+            advance.eq(~valid | (o.valid & o.ready)),
             waiting.i.valid.eq(order.o.valid),
             waiting.i.payload.eq(order.o.payload),
             waiting.o.ready.eq(advance),
-            o.valid.eq(valid),
+            o.valid.eq(valid & (ahead == 0)),
             o.payload.id.eq(id.data),
             o.payload.resp.eq(self._resp.data),
-            order.put.en.eq(valid & o.ready),
+            order.put.en.eq(o.valid & o.ready),
             order.put.token.eq(turned),
         ]
         for port in (id, self._resp):
             m.d.comb += [port.en.eq(advance), port.addr.eq(waiting.o.payload.slot)]
         with m.If(advance):
-            m.d.sync += [valid.eq(waiting.o.valid), turned.eq(waiting.o.payload)]
+            m.d.sync += [valid.eq(waiting.o.valid), turned.eq(waiting.o.payload),
+                         ahead.eq(self._direct.level - leaves)]
+        with m.Elif(ahead != 0):
+            m.d.sync += ahead.eq(ahead - leaves)
         # An answer that goes directly must not pass one whose turn has come before.
         return ~valid & (waiting.level == 0) & ~order.o.valid
