@@ -186,6 +186,8 @@ class QueueAccess(wiring.Component):
         control    = data.View(Control, now.data[:13])
         m.d.sync += [
             self.slots.p.op.error.eq(0),
+            # Must not start what an error stops meanwhile: its tail would stay stopped.
+            self.slots.p.op.settings.eq(self.slots_answer.run),
             self.slots.p.op.drop_new.eq(control.drop_new),
             self.slots.p.op.size_log2.eq(control.size_log2),
             self.slots.p.op.reserved.eq(tails.tail),

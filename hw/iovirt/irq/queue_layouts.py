@@ -13,7 +13,7 @@ class SlotOpKind(enum.Enum, shape=2):
     """What to do to the slots of a queue, other than to take an event."""
 
     READ  = 0
-    START = 1  # run; sets everything but `waiting` and `dropped`. Running: policy only
+    START = 1  # run; sets everything but `waiting` and `dropped`. `settings`: policy only
     STOP  = 2  # verdict OFF from now on
     FREE  = 3  # the reader gave `amount` slots back
 
@@ -23,6 +23,7 @@ class SlotOp(data.Struct):
 
     kind:      SlotOpKind
     error:     1   # STOP: because a record could not be written
+    settings:  1   # START: the queue ran when software looked; it may have stopped since
     drop_new:  1
     size_log2: 5
     reserved:  32  # count of records so far

@@ -167,7 +167,7 @@ class SlotReserver(wiring.Component):
         with m.Switch(op.kind):
             with m.Case(SlotOpKind.START):
                 m.d.comb += new.drop_new.eq(op.drop_new)
-                with m.If(~now.state.run):
+                with m.If(~now.state.run & ~op.settings):
                     m.d.comb += [
                         new.run.eq(1),
                         new.error.eq(0),

@@ -28,8 +28,9 @@ class TableWindow(wiring.Component):
     The response to the last word comes when no event made from the old entry is without its
     verdict, and no interrupt forwarded by it without its response: what comes from now on is made
     from the new one. This takes as long as the event queues take for their verdicts, and memory for
-    the writes of interrupts forwarded before, of whatever entry. Reads show what is in the table, never what is staged, and answer an
-    error if the entry has errors that cannot be corrected. Accesses beyond the tables answer one.
+    the writes of interrupts forwarded before, of whatever entry. Reads show what is in the table,
+    never what is staged, and answer an error if the entry has errors that cannot be corrected.
+    Accesses beyond the tables answer one.
 
     Parameters
     ----------
