@@ -34,6 +34,31 @@ def test_read_gets_all_its_beats_when_its_window_is_blocked_half_way():
     assert len(bench.requests) == 5
 
 
+class SlowUnit(Bench):
+    """A configuration unit that accepts no access for a long time."""
+
+    async def _config(self, ctx):
+        while self.clock < 900:
+            await ctx.tick()
+        await super()._config(ctx)
+
+
+def test_waiting_reads_of_registers_hold_no_read_of_memory():
+    bench = SlowUnit(make(reads=32), WHERE)
+    bench.read(*(Burst(1, ECAM + 4 * n, 1, 2) for n in range(28)), Burst(2, MEMORY, 1, 3))
+    bench.run(until=lambda: len(bench.answers) == 29)
+    assert bench.answers[0][1] == 2 and bench.answers[0][0] < 500
+
+
+def test_writes_behind_a_slow_configuration_write_hold_no_write_of_others():
+    bench = Bench(make(reads=64), WHERE, delay=lambda _: 900)
+    bench.write(Burst(1, ECAM, 1, 2, data=[(5, 0xF)]), *(full(1, FAR + 8 * n) for n in range(57)),
+                *(full(2, MEMORY + 8 * n) for n in range(20)))
+    bench.run(until=lambda: len(bench.responses) == 78)
+    assert [id for _, id, _ in bench.responses] == [2] * 20 + [1] * 58
+    assert bench.responses[19][0] < 600 and len(bench.tlps) == 77
+
+
 def test_answer_does_not_pass_direct_ones_that_the_core_has_not_taken_yet():
     gaps = iter([400])
     bench = Bench(make(), WHERE, b_gap=lambda: next(gaps, 0), delay=lambda _: 20)

@@ -24,7 +24,7 @@ from .read_data import fetch_port
 from .read_layouts import read_owner, released, tag_depth
 from .read_path import ReadPath
 from .windows import aperture, ecam_window, memory_window
-from .write_path import CONFIG_WRITES, WritePath
+from .write_path import WritePath, write_slots
 
 __all__ = ["PioFront"]
 
@@ -49,6 +49,13 @@ class PioFront(wiring.Component):
       the answer can thus not pass it.
     * INCR bursts of any size and alignment within a page are served, all else gets SLVERR.
       Exclusive accesses are plain ones.
+    * All cores share AR and AW, so what finds no place holds everybody, until a place is free.
+      ``pio.reads`` should therefore cover what all cores together can have outstanding: each piece
+      of a read needs a slot until its beats have gone, and each write behind a configuration write
+      of its ID until that is done (of these, ``max(16, pio.reads) - 6`` stop nobody). With less, a
+      core can hold the others for as long as its own accesses take, which is what their time-outs
+      allow; no quota holds here. Reads that wait for their quota or for the configuration unit
+      hold nobody who finds a slot.
     * Nothing here delays ends of requests: there is a place for each, however long a core leaves
       R waiting.
 
@@ -111,7 +118,7 @@ class PioFront(wiring.Component):
         self.max_payload_bytes = max_payload_bytes
         owner = read_owner(data_width=data_width, max_read_bytes=pio.max_read_bytes,
                            slots=pio.reads)
-        self.owner_width = owner_width = max(owner.size, token_width(CONFIG_WRITES))
+        self.owner_width = owner_width = max(owner.size, token_width(write_slots(pio)))
         self._read  = ReadPath(data_width=data_width, pio=pio, owner_width=owner_width)
         self._write = WritePath(data_width=data_width, pio=pio, owner_width=owner_width,
                                 max_payload_bytes=max_payload_bytes)
@@ -218,9 +225,9 @@ class PioFront(wiring.Component):
         ]
 
     def _elaborate_config(self, m, read, write):
-        # Accesses to registers wait here, so that reads of memory can pass.
+        # Accesses to registers wait here, so that reads of memory can pass: one for each slot.
         access = self.config.payload.shape()
-        m.submodules.config_reads = reads = StreamQueue(access, depth=16)
+        m.submodules.config_reads = reads = StreamQueue(access, depth=self.pio.reads)
         m.submodules.config = arbiter = StreamArbiter(access, ports=2)
         wiring.connect(m, read.config, reads.i)
         wiring.connect(m, reads.o, arbiter.i[0])

@@ -22,7 +22,9 @@ class WriteAnswers(wiring.Component):
 
     A posted write is done when it comes, and is answered at once unless an earlier one of its ID
     still waits for configuration space; only then it takes a slot. So a slow access holds the
-    answers to its own ID, but no write of anybody.
+    answers to its own ID, but no write of anybody, unless ``slots - 5`` writes wait. Then all
+    writes stop, because AW is one channel, until an access ends: at the latest by its time-out
+    (and repetitions). With slots for all that cores can have outstanding, this does not happen.
 
     Latency is 4 clocks from ``done`` to ``o`` for a posted write; throughput is 1 answer per clock.
 

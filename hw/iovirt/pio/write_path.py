@@ -11,10 +11,12 @@ from .write_gather import WriteGather
 from .write_send import WriteSend
 from .write_units import WriteUnits
 
-__all__ = ["CONFIG_WRITES", "WritePath"]
+__all__ = ["WritePath", "write_slots"]
 
-#: Slots for writes that wait for configuration space, or behind one that does.
-CONFIG_WRITES = 16
+
+def write_slots(pio):
+    """Return the number of slots for writes that wait for configuration space, or behind one."""
+    return max(16, pio.reads)
 
 
 class WritePath(wiring.Component):
@@ -58,7 +60,7 @@ class WritePath(wiring.Component):
         self._gather  = WriteGather(data_width=data_width, id_width=pio.id_width,
                                     max_payload_bytes=max_payload_bytes)
         self._send    = WriteSend(data_width=data_width, **cores)
-        self._answers = WriteAnswers(slots=CONFIG_WRITES, owner_width=owner_width, **cores)
+        self._answers = WriteAnswers(slots=write_slots(pio), owner_width=owner_width, **cores)
         units, send, answers = (part.signature.members
                                 for part in (self._units, self._send, self._answers))
         super().__init__({
