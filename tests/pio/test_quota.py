@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 
 import random
+from collections import defaultdict
 
 import pytest
 
@@ -59,17 +60,19 @@ def test_room_is_never_granted_above_the_limit_and_always_comes(limit):
     assert granted > 100 and refused
 
 
-def test_requests_of_a_guest_keep_their_order_under_pressure():
+@pytest.mark.parametrize("cores, guests", [(4, 4), (4, 256)])
+def test_requests_of_a_core_to_a_guest_keep_their_order_under_pressure(cores, guests):
     rng = random.Random(4)
-    dut = Admission(owner_width=8, max_read_bytes=64, cores=4, guests=4, tags=32, depth=8)
-    out, order, count = [], {n: [] for n in range(4)}, 200
-    guests = [rng.choice([0, 0, 0, 1, 2, 3]) for _ in range(count)]
+    dut = Admission(owner_width=8, max_read_bytes=64, cores=cores, guests=guests, tags=32, depth=8)
+    out, order, count = [], defaultdict(list), 200
+    some = [rng.randrange(guests) for _ in range(3)]
+    pairs = [(rng.choice([some[0], *some]), rng.randrange(4)) for _ in range(count)]
 
     async def producer(ctx):
         ctx.set(dut.guest_limit, 2)
         ctx.set(dut.core_limit, 3)
-        for n, guest in enumerate(guests):
-            ctx.set(dut.i.payload, read(4 * n, 4, owner=n, guest=guest, core=rng.randrange(4)))
+        for n, (guest, core) in enumerate(pairs):
+            ctx.set(dut.i.payload, read(4 * n, 4, owner=n, guest=guest, core=core))
             ctx.set(dut.i.valid, 1)
             await ctx.tick().until(dut.i.ready)
             ctx.set(dut.i.valid, 0)
@@ -81,7 +84,7 @@ def test_requests_of_a_guest_keep_their_order_under_pressure():
             payload, = await ctx.tick().sample(dut.o.payload).until(dut.o.valid)
             ctx.set(dut.o.ready, 0)
             out.append((payload.guest, payload.core))
-            order[payload.guest].append(payload.owner)
+            order[payload.guest, payload.core].append(payload.owner)
             for index, limit in ((0, 2), (1, 3)):
                 values = [item[index] for item in out]
                 assert all(values.count(value) <= limit for value in values)
@@ -97,7 +100,31 @@ def test_requests_of_a_guest_keep_their_order_under_pressure():
             await ctx.tick()
 
     simulate(dut, producer, consumer, background=[device])
-    assert order == {guest: [n for n in range(count) if guests[n] == guest] for guest in range(4)}
+    assert order == {pair: [n for n in range(count) if pairs[n] == pair] for pair in pairs}
+
+
+def test_core_over_its_limit_does_not_hold_other_cores_of_its_guest():
+    dut = Admission(owner_width=8, max_read_bytes=64, cores=4, guests=4, tags=32, depth=8)
+    went = []
+
+    async def producer(ctx):
+        ctx.set(dut.guest_limit, 30)
+        ctx.set(dut.core_limit, 2)
+        ctx.set(dut.i.valid, 1)
+        for n, core in enumerate((1, 1, 1, 1, 2, 3, 2)):
+            ctx.set(dut.i.payload, read(4 * n, 4, owner=n, core=core))
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+        await ctx.tick().repeat(20)
+        assert went == [0, 1, 4, 5, 6]
+
+    async def consumer(ctx):
+        ctx.set(dut.o.ready, 1)
+        async for _, _, valid, owner in ctx.tick().sample(dut.o.valid, dut.o.p.owner):
+            if valid:
+                went.append(owner)
+
+    simulate(dut, producer, background=[consumer])
 
 
 def test_guest_over_quota_halves_the_rate_of_others_at_most():

@@ -12,13 +12,18 @@ from .quota import CountTable, Quota
 
 __all__ = ["Admission"]
 
+#: Pairs of core and guest are told apart by so many bits; the rest is folded onto them.
+PAIR_WIDTH = 8
+
 
 class Admission(wiring.Component):
     """Let a request go when its guest and its core have room in their quotas (rule S9).
 
     A request that must wait goes round in a loop, and is looked at again and again; requests of
-    other guests pass it. Those of one guest go in the order in which they came: each draws a
-    ticket, and goes when all tickets before it have gone.
+    other cores and guests pass it. Those of one core to one guest go in the order in which they
+    came: each draws a ticket, and goes when all tickets before it have gone. With more than
+    ``2 ** PAIR_WIDTH`` pairs of core and guest, some of them share their tickets. If several cores
+    wait for the quota of one guest, whoever is looked at first goes.
 
     A request that need not wait is offered 1 clock after it came. Throughput is 1 per clock; while
     some wait, every second clock is for new ones. Nothing is accepted until the counts are
@@ -82,7 +87,10 @@ class Admission(wiring.Component):
         waiting = data.StructLayout({"request": self._request, "ticket": self._width, "new": 1})
         m.submodules.arbiter = arbiter = StreamArbiter(waiting, ports=2)
         m.submodules.again   = again   = StreamQueue(waiting, depth=self.depth)
-        m.submodules.tickets = tickets = CountTable(entries=self.guests, width=self._width)
+        pairs = exact_log2(self.cores * self.guests)
+        counts = {"entries": 1 << min(pairs, PAIR_WIDTH), "width": self._width}
+        m.submodules.tickets = tickets = CountTable(**counts)
+        m.submodules.gone    = gone    = CountTable(**counts)
         m.submodules.guests  = guests  = Quota(entries=self.guests, width=self._width)
         m.submodules.cores   = cores   = Quota(entries=self.cores, width=self._width)
         # The second queue ends the path of `advance`.
@@ -94,7 +102,7 @@ class Admission(wiring.Component):
         inside, ready, enters, leaves = Signal(range(self.depth + 1)), Signal(), Signal(), Signal()
         place = Signal()
         m.d.comb += [
-            ready.eq(tickets.ready & guests.ready & cores.ready),
+            ready.eq(tickets.ready & gone.ready & guests.ready & cores.ready),
             place.eq(ready & (inside != self.depth)),
             arbiter.i[0].valid.eq(self.i.valid & place),
             arbiter.i[0].p.request.eq(self.i.p),
@@ -108,9 +116,12 @@ class Admission(wiring.Component):
 
         # One clock later the counts are there.
         now, valid, advance = Signal(waiting), Signal(), Signal()
-        request, guest = arbiter.o.p.request, arbiter.o.p.request.guest[:exact_log2(self.guests)]
-        for ask, index in ((tickets.ask, guest), (guests.ask, guest),
-                           (cores.ask, request.core[:exact_log2(self.cores)])):
+        request = arbiter.o.p.request
+        guest, core = request.guest[:exact_log2(self.guests)], request.core[:exact_log2(self.cores)]
+        pair = Cat(core, guest)
+        pair = pair[:PAIR_WIDTH] ^ pair[PAIR_WIDTH:]
+        for ask, index in ((tickets.ask, pair), (gone.ask, pair), (guests.ask, guest),
+                           (cores.ask, core)):
             m.d.comb += [ask.en.eq(advance), ask.index.eq(index)]
         with m.If(advance):
             m.d.sync += [valid.eq(arbiter.o.valid), now.eq(arbiter.o.p)]
@@ -118,7 +129,7 @@ class Admission(wiring.Component):
         ticket, goes, waits = Signal(self._width), Signal(), Signal()
         m.d.comb += [
             ticket.eq(Mux(now.new, tickets.ask.count, now.ticket)),
-            goes.eq(valid & (ticket == guests.ask.count) & guests.room & cores.room),
+            goes.eq(valid & (ticket == gone.ask.count) & guests.room & cores.room),
             waits.eq(valid & ~goes),
             self.o.valid.eq(goes),
             self.o.p.eq(now.request),
@@ -128,6 +139,7 @@ class Admission(wiring.Component):
             again.i.p.request.eq(now.request),
             again.i.p.ticket.eq(ticket),
             tickets.ask.step.eq(valid & now.new & advance),
+            gone.ask.step.eq(leaves),
             guests.ask.step.eq(leaves),
             cores.ask.step.eq(leaves),
         ]

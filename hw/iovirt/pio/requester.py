@@ -42,7 +42,8 @@ class Requester(wiring.Component):
                                     ReadData <- fetch
 
     * `request[0]` is for reads of cores: quotas of guests and cores hold for it, and a request over
-      its quota lets those of other guests pass. Requests of one guest keep their order.
+      its quota lets those of other cores and guests pass. Requests of one core to one guest keep
+      their order.
       `request[1]` is for the configuration unit: it has ``CONFIG_TAGS`` tags of its own.
     * A completion counts only if it fits its request: Requester ID, tag, completer, traffic class,
       attributes, status and, with data, Byte Count, Lower Address and Length (PCIe Base, 2.3.2).
