@@ -46,7 +46,7 @@ def class_table(template):
 def _rule_for(template, opcode, bits):
     holds = {selector.name for n, selector in enumerate(template.selectors) if bits >> n & 1}
     for rule in template.rules:
-        if ((rule.opcode is None or opcode in rule.opcode)
+        if (rule.opcode in (None, opcode)
                 and holds.issuperset(rule.when) and holds.isdisjoint(rule.unless)):
             return rule
     return None
@@ -112,7 +112,7 @@ def _check_classes(template):
         if selector.name not in named and not first:
             _fail(template, f"selector[{number}].name", "be used by a class", selector.name)
     for name in template.opcodes.classes if template.opcodes else ():
-        if not any(rule.opcode is None or name in rule.opcode for rule in template.rules):
+        if not any(rule.opcode in (None, name) for rule in template.rules):
             _fail(template, f"opcode.classes.{name}", "be used by a class", name)
 
 

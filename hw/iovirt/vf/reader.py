@@ -1,8 +1,12 @@
 """Strict reading of TOML tables: every error names the file, the key, the rule and the value."""
 
 import difflib
+import re
 
-__all__ = ["REQUIRED", "Section", "TemplateError", "closest"]
+__all__ = ["NAME", "REQUIRED", "Section", "TemplateError", "closest"]
+
+#: Names of things in a file; they become identifiers of C.
+NAME = re.compile("[a-z][a-z0-9_]*")
 
 #: Default of a key that has none.
 REQUIRED = object()
@@ -90,6 +94,19 @@ class Section:
         if value is not default and (type(value) is not str or not value):
             self.fail(key, "be a string with something in it")
         return value
+
+    def name(self, key):
+        """Return a name."""
+        value = self.text(key)
+        if not NAME.fullmatch(value):
+            self.fail(key, "be lower-case letters, digits and _")
+        return value
+
+    def check_names(self):
+        """Refuse keys that are not names, where the author of the file chooses them."""
+        for key in self.table:
+            if not NAME.fullmatch(key):
+                self.fail(key, "be named with lower-case letters, digits and _", key)
 
     def choice(self, key, choices, default=REQUIRED):
         """Return one of ``choices``."""

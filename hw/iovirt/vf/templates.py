@@ -1,15 +1,13 @@
-"""Templates: what software says in TOML of the entries that a device reads."""
+"""Reading of templates: what software says in TOML of the entries that a device reads."""
 
-import re
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from .checks import check_template
-from .reader import REQUIRED, Section, TemplateError, closest
+from .description import Address, ClassRule, Length, Opcodes, Selector, Template, Value
+from .reader import NAME, REQUIRED, Section, TemplateError, closest
 
-__all__ = ["Address", "ClassRule", "Length", "Opcodes", "Selector", "Template", "Value",
-           "read_template"]
+__all__ = ["read_template"]
 
 HANDLERS   = ("ring", "prp_list", "typed_list", "range_list")
 PARTIALS   = ("reject", "widen", "keep")
@@ -25,119 +23,6 @@ TOP_KEYS = ("title", "handler", "entry_bytes", "device_writes", "once", "partial
             "parameters", "selector", "class", "address", "value")
 
 
-@dataclass(frozen=True)
-class Length:
-    """Where the entry says how long something is. ``shift`` None: the block size of the queue."""
-
-    byte:       int
-    form:       str
-    zero_based: bool = False
-    shift:      int | None = 0
-
-
-@dataclass(frozen=True)
-class Selector:
-    """A named comparison: ``entry[byte] & mask == value``."""
-
-    name:  str
-    byte:  int
-    mask:  int
-    value: int
-
-
-@dataclass(frozen=True)
-class Opcodes:
-    """Opcodes by the name of their class, at most three; all others have none."""
-
-    byte:    int
-    classes: dict
-
-
-@dataclass(frozen=True)
-class ClassRule:
-    """The entry has class ``name`` if this is the first rule that holds. ``opcode`` None: any."""
-
-    name:   str
-    opcode: tuple | None
-    when:   tuple
-    unless: tuple
-
-
-@dataclass(frozen=True)
-class Address:
-    """A pointer of the entry."""
-
-    name:       str
-    byte:       int
-    bits:       int
-    classes:    tuple
-    aligned_to: int
-    rule:       str
-    child:      str | None
-    length:     Length | None
-    reference:  str | None
-    max_length: int | None
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number of the entry: ``width`` bits from bit ``low`` of the doubleword at ``byte``."""
-
-    name:      str
-    byte:      int
-    low:       int
-    width:     int
-    op:        str
-    parameter: str | None
-    classes:   tuple
-    length:    Length | None
-
-
-@dataclass(frozen=True)
-class Template:
-    """What the entries of one kind of ring or list look like, and what is done to them."""
-
-    path:          Path
-    name:          str
-    title:         str
-    handler:       str
-    entry_bytes:   int
-    device_writes: bool
-    once:          bool
-    partial:       str
-    aligned_to:    int
-    within:        int
-    max_entries:   int
-    last_slot:     bool
-    alternative:   str | None
-    zero:          tuple
-    keep_byte:     int
-    keep_bytes:    int
-    safe_opcode:   int
-    opcodes:       Opcodes | None
-    parameters:    dict
-    selectors:     tuple
-    rules:         tuple
-    addresses:     tuple
-    values:        tuple
-    classes:       tuple = field(init=False)  # names, class 1 first
-
-    def __post_init__(self):
-        names = dict.fromkeys(rule.name for rule in self.rules)
-        object.__setattr__(self, "classes", tuple(names))
-
-    @property
-    def references(self):
-        """Names of the templates that this one speaks of, and the keys that do."""
-        names = {}
-        if self.alternative is not None:
-            names[self.alternative] = "alternative"
-        for number, address in enumerate(self.addresses):
-            if address.child is not None:
-                names[address.child] = f"address[{number}].child"
-        return names
-
-
 def read_template(path):
     """Return the template in the TOML file ``path``; its name is that of the file."""
     path = Path(path)
@@ -149,7 +34,7 @@ def read_template(path):
         raise TemplateError(f"{path}: file must be UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise TemplateError(f"{path}: file must be TOML: {error}") from None
-    if not re.fullmatch("[a-z][a-z0-9_]*", path.stem):
+    if not NAME.fullmatch(path.stem):
         raise TemplateError(f"{path}: name of the file must be lower-case letters, digits and _, "
                             f"not {path.stem!r}")
     template = _template(path, Section(path, "", table, TOP_KEYS))
@@ -191,6 +76,9 @@ def _opcodes(top, entry):
     named = section.section("classes", section.table.get("classes", ()))
     if named is None or not named.table:
         top.fail("opcode.classes", "be a table of names and opcodes", None)
+    named.check_names()
+    if "any" in named.table:
+        named.fail("any", "be another name: it stands for all opcodes", "any")
     if len(named.table) > 3:
         top.fail("opcode.classes", "have at most 3 names", len(named.table))
     classes, owner = {}, {}
@@ -207,7 +95,7 @@ def _selectors(top, entry):
     selectors = []
     for section in top.sections("selector", ("name", "byte", "mask", "value"), 3):
         mask = section.integer("mask", 1, 255, 255)
-        selector = Selector(section.text("name"), section.integer("byte", 0, entry - 1), mask,
+        selector = Selector(section.name("name"), section.integer("byte", 0, entry - 1), mask,
                             section.integer("value", 0, 255))
         if selector.value & ~mask:
             section.fail("value", f"have only bits of the mask {mask:#04x}")
@@ -225,8 +113,8 @@ def _rules(top, opcodes, selectors):
             section.fail("opcode", "be left out if the template has no opcodes")
         if opcodes is not None and section.table.get("opcode") != "any":
             # Opcodes that the file does not name are refused unless a rule says `any`.
-            opcode = (section.choice("opcode", (*opcodes.classes, "any")),)
-        rule = ClassRule(section.text("name"), opcode, section.choices("when", names, ()),
+            opcode = section.choice("opcode", (*opcodes.classes, "any"))
+        rule = ClassRule(section.name("name"), opcode, section.choices("when", names, ()),
                          section.choices("unless", names, ()))
         for name in rule.when:
             if name in rule.unless:
@@ -249,7 +137,10 @@ def _replace(top, section, entry, opcodes):
 
 def _parameters(top):
     section = top.section("parameters", top.table.get("parameters", ()))
-    return {name: section.integer(name, 0, 15) for name in section.table} if section else {}
+    if section is None:
+        return {}
+    section.check_names()
+    return {name: section.integer(name, 0, 15) for name in section.table}
 
 
 def _length(section, entry, *, shifted):
@@ -271,7 +162,7 @@ def _addresses(top, entry, classes):
     for section in top.sections("address", keys, 4):
         bits = section.choice("bits", (32, 64), 64)
         addresses.append(Address(
-            section.text("name"), section.integer("byte", 0, entry - bits // 8, multiple=4), bits,
+            section.name("name"), section.integer("byte", 0, entry - bits // 8, multiple=4), bits,
             section.choices("classes", classes, ()), section.power("aligned_to", 1, 4096, 1),
             section.choice("rule", RULES), section.text("child", None),
             _length(section, entry, shifted=True), section.text("reference", None),
@@ -293,7 +184,7 @@ def _values(top, entry, classes, parameters):
         if parameter is not None and parameter not in parameters:
             section.fail("parameter", f"be one of [parameters], {', '.join(parameters) or 'none'}",
                          hint=closest(parameter, parameters))
-        values.append(Value(section.text("name"), byte, low, width, op, parameter,
+        values.append(Value(section.name("name"), byte, low, width, op, parameter,
                             section.choices("classes", classes),
                             _length(section, entry, shifted=False)))
     return tuple(values)
