@@ -1,9 +1,12 @@
 # amaranth: UnusedElaboratable=no
 
+import random
+
 import pytest
 
 from iovirt.config import PioConfig
 from iovirt.pio.requester import Requester
+from iovirt.pio.scoreboard import Scoreboard
 from iovirt_sim.harness import simulate
 from iovirt_sim.tlp import Kind, Tlp, enables
 
@@ -116,3 +119,26 @@ def test_zero_length_read_flushes():
 
     simulate(dut, testbench, background=bench.background())
     assert not bench.errors
+
+
+def test_completion_waits_at_most_three_clocks_in_a_row():
+    shape = {"owner_width": 1, "max_read_bytes": 64}
+    dut, waits = Scoreboard(depth=4, data_width=64, look_every=4, **shape), set()
+    rng = random.Random(1)
+
+    async def testbench(ctx):
+        ctx.set(dut.completion.valid, 1)
+        ctx.set(dut.look.valid, 1)
+        row = 0
+        for _ in range(2000):
+            taken, looked = ctx.get(dut.completion.ready), ctx.get(dut.look.ready)
+            row = 0 if taken else row + 1
+            waits.add(row)
+            await ctx.tick()
+            if taken:
+                ctx.set(dut.completion.p, {"hdr": rng.randrange(4) << 40, "first": 1, "last": 1})
+            if looked:
+                ctx.set(dut.look.payload, rng.randrange(4))
+
+    simulate(dut, testbench)
+    assert waits == {0, 1, 2, 3}

@@ -58,8 +58,8 @@ class Requester(wiring.Component):
       quarantine until their TLPs are sent. Without time-outs, requests wait.
     * While the link is down, requests end with LINK_DOWN within ``look_every * depth`` clocks.
     * The end of what was completed is given when what was posted before it is observable.
-    * `finish[0]` and `finish[1]` do not wait for each other. `completion` waits at most 1 clock in
-      a row. Errors are offered in order; one that finds no place bumps ``lost``.
+    * `finish[0]` and `finish[1]` do not wait for each other. `completion` waits at most 3 clocks
+      in a row. Errors are offered in order; one that finds no place bumps ``lost``.
 
     2 clocks from `request` to `tx`, 3 from the last beat of `completion` to `finish`. Throughput
     is 1 request and 1 beat per clock, less looks: at least one in ``look_every`` clocks.

@@ -37,7 +37,9 @@ class Scoreboard(wiring.Component):
 
     Latency is 2 clocks from ``completion`` to ``result`` and ``store``, 3 to ``error``; throughput
     is one beat per clock. A look takes a clock in which no completion comes, and at least
-    one clock in ``look_every``; so all tags are looked at within ``look_every * depth`` clocks.
+    one clock in ``look_every + 1``, so all tags are looked at within about ``look_every * depth``
+    clocks. ``completion`` waits at most 3 clocks in a row: one in which a look waits for the
+    operation before it, one for the look, and one for its outcome.
 
     Parameters
     ----------
