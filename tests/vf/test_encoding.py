@@ -91,6 +91,13 @@ def test_a_key_of_lists_changes_its_bits_and_no_others(line, changed, tmp_path):
     assert {name: after[name] for name in after if after[name] != before[name]} == changed
 
 
+def test_reference_is_the_number_of_an_address(tmp_path):
+    before = "[[address]]\nname = \"none\"\nbyte = 64\nrule = \"none\"\n"
+    text = change(RING, "[[address]]\nname = \"first\"", f"{before}[[address]]\nname = \"first\"")
+    assert fields(read(tmp_path, RING))["address1.reference"] == 0
+    assert fields(read(tmp_path, text))["address2.reference"] == 1
+
+
 def test_children_are_places(tmp_path):
     assert fields(read(tmp_path, RING))["address1.child"] == 5
 
