@@ -27,4 +27,4 @@ def test_every_key_and_choice_is_told():
 
 def test_every_shipped_template_is_told():
     table = TEXT[TEXT.index("### Shipped templates"):TEXT.index("### What a template cannot say")]
-    assert set(library_names()) == {name for name in re.findall(r"`(\w+)`", table)}
+    assert set(library_names()) == set(re.findall(r"`(\w+)`", table))
