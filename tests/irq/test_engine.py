@@ -254,8 +254,9 @@ def test_a_queue_whose_record_cannot_be_written_stops_alone_and_is_reported(engi
     assert not b.model.outstanding()
 
 
-def test_a_notification_that_cannot_be_written_stops_nothing(engine):
-    b = make(engine, 6)
+def test_a_notification_that_cannot_be_written_stops_nothing_and_is_reported(engine):
+    b, errors = make(engine, 6), []
+    b.denied = lambda *what: errors.append(what)
     b.memory.fails = lambda address: address == notice_address(1)
 
     def testbench():
@@ -268,6 +269,7 @@ def test_a_notification_that_cannot_be_written_stops_nothing(engine):
 
     b.run(testbench(), background=[b.serve(), poll(b)], deadline=100_000)
     assert not b.model.outstanding()
+    assert errors == [("MSI_WRITE_ERROR", 0, 0, 2 * 1 + 1)]
 
 
 def poll(b):

@@ -7,15 +7,15 @@ from amaranth.lib.wiring import In, Out
 from iovirt.axi import table_write_request, table_write_response
 from iovirt.config import IrqConfig
 from iovirt.csr.port import RegisterPortSignature
-from iovirt.pcie.layouts import ErrorRecord, PostedSignal
+from iovirt.pcie.layouts import ErrorCause, ErrorRecord, PostedSignal
 from iovirt.stream import StreamArbiter
 
 from .event_queue import EventQueues
 from .front import InterruptFront
 from .intake import SignalIntake
 from .layouts import Notice, queue_width
+from .queue_errors import QueueErrorRecorder
 from .snapshot import SnapshotTaker
-from .stops import StopRecorder
 
 __all__ = ["CONTROL_PAGE", "GUEST_PAGE", "TABLE_PAGE", "InterruptEngine"]
 
@@ -74,7 +74,8 @@ class InterruptEngine(wiring.Component):
     irt, queues, guests : ``In(RegisterPortSignature(...))``
         Windows of registers: see :class:`TableWindow` and :class:`EventQueues`.
     error : ``Out(stream.Signature(ErrorRecord))``
-        Denied interrupts, failed forwards, and queues that stopped (the address is the queue).
+        Denied interrupts, failed forwards, queues that stopped (the address is the queue), and the
+        first of failed notifications of a queue (the address is 2 * queue + 1).
     lost : ``Out(1)``
         For one clock: an error found no place on its way to ``error``.
     corrected, uncorrectable : ``Out(1)``
@@ -181,15 +182,21 @@ class InterruptEngine(wiring.Component):
         return m
 
     def _connect_errors(self, m):
-        m.submodules.stops  = stops  = StopRecorder(queue_width=queue_width(self.irq.queues))
-        m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=2)
-        wiring.connect(m, self._front.error, errors.i[0])
-        wiring.connect(m, stops.error, errors.i[1])
+        width = queue_width(self.irq.queues)
+        m.submodules.stops  = stops  = QueueErrorRecorder(
+            queue_width=width, cause=ErrorCause.QUEUE_STOPPED)
+        m.submodules.silent = silent = QueueErrorRecorder(
+            queue_width=width, cause=ErrorCause.MSI_WRITE_ERROR)
+        m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=3)
+        for n, source in enumerate((self._front, stops, silent)):
+            wiring.connect(m, source.error, errors.i[n])
         wiring.connect(m, errors.o, wiring.flipped(self.error))
         m.d.comb += [
-            stops.stopped.eq(self._queues.stopped),
+            stops.failed.eq(self._queues.stopped),
             stops.queue.eq(self._queues.stopped_queue),
-            self.lost.eq(self._front.lost | stops.lost),
+            silent.failed.eq(self._queues.unnotified),
+            silent.queue.eq(self._queues.unnotified_queue),
+            self.lost.eq(self._front.lost | stops.lost | silent.lost),
         ]
 
     def _connect_snapshot(self, m, intake, front, queues):

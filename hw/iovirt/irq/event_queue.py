@@ -41,6 +41,8 @@ class EventQueues(wiring.Component):
     * A queue that is full, off, or that has the source's last record unread says so in the
       verdict; ``room`` says when to ask again. Nothing waits in here for a reader of a queue.
     * A queue whose record could not be written twice stops with an error; others go on.
+    * A notification that could not be written is repeated, at most one of a queue at a time, until
+      it is written, the reader has done what it would be told of, or the queue is masked or stops.
 
     Latency, without memory: 9 clocks from ``event`` to the first write, 2 from a response to the
     next write of the record, 6 from the last response to the tail, 5 more to the write of an MSI.
@@ -87,6 +89,8 @@ class EventQueues(wiring.Component):
         been written; a reader has been notified.
     stopped_queue : ``Out(...)``
         The queue that stopped, with ``stopped``.
+    unnotified : ``Out(1)``, ``unnotified_queue`` : ``Out(...)``
+        Pulse: a notification of this queue could not be written, the first in a row.
     """
 
     def __init__(self, *, queues, slots, address_width, table_width, tag_width, wires, tick_log2,
@@ -140,6 +144,8 @@ class EventQueues(wiring.Component):
             "record":          Out(1),
             "notified":        Out(1),
             "stopped_queue":   Out(width),
+            "unnotified":      Out(1),
+            "unnotified_queue": Out(width),
         })
 
     def elaborate(self, platform):
@@ -180,6 +186,8 @@ class EventQueues(wiring.Component):
             self.accepted.eq(slots.accepted),
             self.answered.eq(done.valid & done.ready),
             self.record.eq(self.answered & ~done.p.failed),
+            self.unnotified.eq(tails.failed),
+            self.unnotified_queue.eq(tails.failed_queue),
             self.notified.eq(notified.valid & notified.ready & ~notified.p.failed),
         ]
         self._connect_registers(m, slots, tails, notifier)

@@ -21,6 +21,9 @@ class Moderation(wiring.Component):
     * they are at least ``threshold``, if that is not 0;
     * the hold-off time has passed since the first of them, within a tick and a sweep.
 
+    A notification that failed is repeated, as soon as a sweep comes, until one is written or the
+    rule does not hold any more. ``failed`` tells of the first of them only.
+
     A record and a sweep are tested; a write of arm or of anything else is followed by two sweeps,
     as a sweep judges by what the one before it has worked out: ``inside``, ``last`` and
     ``end`` say where ``beyond`` is, so that a record need not be compared after it was added.
@@ -37,16 +40,19 @@ class Moderation(wiring.Component):
         Time in ticks.
     fire : ``Out(1)``
         Notify.
+    failed : ``Out(1)``
+        A notification has failed, and none has failed since the last that did not, or since START.
     next : ``Out(tail_state)``
         State that the operation leaves; fields that have nothing to do with notification are as
         in ``state``.
     """
 
-    state: In(tail_state)
-    op:    In(TailOp)
-    now:   In(16)
-    fire:  Out(1)
-    next:  Out(tail_state)
+    state:  In(tail_state)
+    op:     In(TailOp)
+    now:    In(16)
+    fire:   Out(1)
+    failed: Out(1)
+    next:   Out(tail_state)
 
     def elaborate(self, platform):
         m = Module()
@@ -65,8 +71,11 @@ class Moderation(wiring.Component):
             with m.Case(TailOpKind.SWEEP):
                 self._sweep(m, inside, due)
             with m.Case(TailOpKind.NOTIFIED):
-                # One that failed is repeated.
-                m.d.comb += new.notifying.eq(0)
+                m.d.comb += [
+                    new.notifying.eq(0),
+                    new.failing.eq(op.flag),
+                    self.failed.eq(op.flag & ~state.failing),
+                ]
                 with m.If(op.flag):
                     m.d.comb += [new.fresh.eq(1), new.fired.eq(0)]
             with m.Case(TailOpKind.ARM):
@@ -83,7 +92,8 @@ class Moderation(wiring.Component):
                     new.plain.eq(op.holdoff == 0),
                 ]
                 with m.If(op.kind == TailOpKind.START):
-                    m.d.comb += [new.size_log2.eq(op.size_log2), new.fired.eq(0)]
+                    m.d.comb += [new.size_log2.eq(op.size_log2), new.fired.eq(0),
+                                 new.failing.eq(0)]
                     self._forget(m)
 
         with m.If(self.fire):

@@ -33,9 +33,10 @@ notice_setting = data.StructLayout({
 class Notifier(wiring.Component):
     """Notify queues, in the order in which they ask.
 
-    An MSI is a write of 4 bytes at ``address``, whose bits 1:0 and those above the physical
-    addresses are ignored. It is done when it has been answered, and has failed if the answer is an
-    error. A wire stays high until software clears it.
+    An MSI is a write of 4 bytes at ``address``, whose bits 1:0 are ignored. It is done when it has
+    been answered, and has failed if the answer is an error. If ``address`` has bits above the
+    physical addresses, nothing is written, and it has failed, too. A wire stays high until software
+    clears it.
 
     Latency is 3 clocks from ``notify`` to ``request``; throughput is 1 notification per 4 clocks.
     MSI writes of different queues do not wait for each other. Combinational paths run from
@@ -109,12 +110,13 @@ class Notifier(wiring.Component):
             read.en.eq(1),
         ]
 
-        setting = Signal(notice_setting)
+        setting, wide = Signal(notice_setting), Signal()
         raised = Signal(len(self.wires))
         m.d.comb += [
             self.request.p.address.eq(setting.address & ~C(3, 64)),
             self.request.p.size_log2.eq(2),
             self.request.p.data.eq(setting.data),
+            wide.eq((setting.kind == NotifyKind.MSI) & setting.address[self.address_width:].any()),
         ]
         m.d.sync += self.wires.eq((self.wires & ~self.clear) | raised)
         # A queue asks again only when it was told, so its number is a good tag.
@@ -127,6 +129,7 @@ class Notifier(wiring.Component):
             answer.p.failed.eq(self.response.p.error != TableError.NONE),
             self.response.ready.eq(answer.ready),
             direct.p.queue.eq(self.request.p.tag),
+            direct.p.failed.eq(wide),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -139,7 +142,7 @@ class Notifier(wiring.Component):
                 m.next = "CHOOSE"
             with m.State("CHOOSE"):
                 m.next = "TELL"
-                with m.If(setting.kind == NotifyKind.MSI):
+                with m.If((setting.kind == NotifyKind.MSI) & ~wide):
                     m.next = "SEND"
                 with m.Elif(setting.kind == NotifyKind.WIRE):
                     m.d.comb += raised.eq(1 << setting.wire)

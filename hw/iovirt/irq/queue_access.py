@@ -26,8 +26,9 @@ class QueueAccess(wiring.Component):
     A new HEAD is accepted iff new - HEAD <= TAIL - HEAD (modulo 2**32), else it is counted in
     FORGED. But a reader may see a record, by its phase, before the tail has moved, as tails move in
     the order of records of all queues: a HEAD within the records on their way waits until they are
-    written. RUN can be set only while the queue is drained (STATUS.busy is 0) and SIZE is legal;
-    it reads back what the queue does. An access takes up to 30 clocks, apart from that.
+    written. RUN can be set only while the queue is drained (STATUS.busy is 0), SIZE is legal and
+    BASE is a physical address; it reads back what the queue does. An access takes up to 30 clocks,
+    apart from that.
 
     Parameters
     ----------
@@ -233,7 +234,8 @@ class QueueAccess(wiring.Component):
         now, slots, words = self._now, self.slots_answer, self._words
         drained = self._view.drained
         control = data.View(Control, now.data[:13])
-        legal = (control.size_log2 != 0) & (control.size_log2 <= MAX_SIZE_LOG2)
+        legal = (control.size_log2 != 0) & (control.size_log2 <= MAX_SIZE_LOG2) \
+            & ~self.slots.p.op.base[self.address_width:].any()
         m.d.comb += words.write_data.eq(now.data)
         with m.Switch(now.word):
             with m.Case(Word.BASE_LOW, Word.BASE_HIGH, Word.MODERATION):

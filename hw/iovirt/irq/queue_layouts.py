@@ -93,6 +93,7 @@ class tail_state(data.Struct):
     fresh:     1   # `count` follows from `beyond`
     fired:     1   # notified since the last write of arm
     notifying: 1   # a notification is on its way
+    failing:   1   # the last notification could not be written
     once:      1
     plain:     1   # no moderation
     urgent:    1   # an urgent record is not yet notified

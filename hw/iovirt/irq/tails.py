@@ -47,6 +47,8 @@ class QueueTails(wiring.Component):
         Queues that have been: ``queue``, ``failed``.
     stop : ``Out(stream.Signature(...))``
         Queues that an error has stopped.
+    failed : ``Out(1)``, ``failed_queue`` : ``Out(...)``
+        Pulse: a notification of this queue has failed, the first in a row.
     op : ``In(stream.Signature(...))``
         Operations (``op``) on ``queue``.
     answer : ``Out(tail_state)``
@@ -69,6 +71,8 @@ class QueueTails(wiring.Component):
             "notify":   Out(stream.Signature(width)),
             "notified": In(stream.Signature(self._notified)),
             "stop":     Out(stream.Signature(width)),
+            "failed":   Out(1),
+            "failed_queue": Out(width),
             "op":       In(stream.Signature(data.StructLayout({"queue": width, "op": TailOp}))),
             "answer":   Out(tail_state),
             "answered": Out(1),
@@ -100,7 +104,11 @@ class QueueTails(wiring.Component):
         ]
         software = ~((now.op.kind == TailOpKind.COMPLETE) | (now.op.kind == TailOpKind.NOTIFIED)
                      | ((now.op.kind == TailOpKind.SWEEP) & ~now.op.flag))
-        m.d.sync += self.answered.eq(go & software)
+        m.d.sync += [
+            self.answered.eq(go & software),
+            self.failed.eq(go & moderation.failed),
+            self.failed_queue.eq(now.queue),
+        ]
         with m.If(go & software):
             m.d.sync += self.answer.eq(now.state)
         new = Signal(tail_state)
