@@ -61,7 +61,7 @@ class Notifier(wiring.Component):
         Queues notified: ``queue``, ``failed``.
     set : ``In(...)``
         Pulse ``en`` sets the 32-bit register ``word`` (0 to 3) of the :data:`notice_setting` of
-        ``queue``. They are undefined at first: a queue must be set up before it runs.
+        ``queue``. All are 0 after reset, from ``queues`` clocks on; not before may they be set.
     wires : ``Out(wires)``
         Wires.
     clear : ``In(wires)``
@@ -102,10 +102,13 @@ class Notifier(wiring.Component):
         m.submodules.settings = settings = Memory(shape=unsigned(128), depth=self.queues, init=[],
                                                   attrs={"no_rw_check": 1})
         write, read = settings.write_port(granularity=32), settings.read_port()
+        scrubbed, scrub = Signal(), Signal(range(self.queues))
+        with m.If(~scrubbed):
+            m.d.sync += [scrub.eq(scrub + 1), scrubbed.eq(scrub == self.queues - 1)]
         m.d.comb += [
-            write.addr.eq(self.set.queue),
-            write.data.eq(self.set.data.replicate(4)),
-            write.en.eq(Mux(self.set.en, 1 << self.set.word, 0)),
+            write.addr.eq(Mux(scrubbed, self.set.queue, scrub)),
+            write.data.eq(Mux(scrubbed, self.set.data.replicate(4), 0)),
+            write.en.eq(Mux(scrubbed, Mux(self.set.en, 1 << self.set.word, 0), 0b1111)),
             read.addr.eq(self.notify.payload),
             read.en.eq(1),
         ]
@@ -133,9 +136,9 @@ class Notifier(wiring.Component):
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.notify.ready.eq(1)
+                m.d.comb += self.notify.ready.eq(scrubbed)
                 m.d.sync += self.request.p.tag.eq(self.notify.payload)
-                with m.If(self.notify.valid):
+                with m.If(self.notify.valid & scrubbed):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.sync += setting.eq(read.data)
