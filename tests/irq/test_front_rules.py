@@ -148,7 +148,7 @@ def test_a_storm_stays_below_its_limit_and_loses_nothing():
         await bench.settle(ctx)
 
     simulate(bench.dut, testbench, background=[bench.back, bench.memory, bench.log, watch])
-    assert len(bench.records[4]) >= 60
+    assert len(bench.records[4]) >= 50
     # Five deliveries, two at most in each interval, are in three intervals at least.
     assert all(late - early > 200 for early, late in zip(times, times[4:], strict=False))
     assert 10 <= len(times) <= 18
