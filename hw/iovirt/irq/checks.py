@@ -11,7 +11,8 @@ __all__ = ["SourceCheck"]
 
 
 class SourceCheck(wiring.Component):
-    """Compare an operation with its entry (rule S8). :class:`Facts` says what follows from it.
+    """Compare an operation with its entry (rule S8). :class:`Facts` says what follows from it; of
+    a message, the requester does not count.
 
     Combinational, about 3 levels of logic.
 

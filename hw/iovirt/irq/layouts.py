@@ -71,7 +71,11 @@ class Delivery(enum.Enum, shape=2):
 
 
 class IrtEntry(data.Struct):
-    """Entry of the interrupt remap table and of the message table, 32 bytes."""
+    """Entry of the interrupt remap table and of the message table, 32 bytes.
+
+    Entries of the message table do not check the requester: `rid`, `rid_mask` and `segment` mean
+    nothing there.
+    """
 
     # Doubleword 0.
     valid:      1
