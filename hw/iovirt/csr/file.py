@@ -1,5 +1,8 @@
 """Registers in flip-flops: storage, decode, read and write."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -137,9 +140,11 @@ class RegisterFile(wiring.Component):
                              for lane, low, high, start in pieces]
 
         with m.If(execute):
-            read = Const(0, self.data_width)
-            for lane, word in words.items():
-                read |= word & select[lane].replicate(self.data_width)
+            # A tree, because a chain over all lanes would be deep.
+            terms = [word & select[lane].replicate(self.data_width) for lane, word in words.items()]
+            while len(terms) > 1:
+                terms = [reduce(or_, terms[n:n + 4]) for n in range(0, len(terms), 4)]
+            read = terms[0]
             m.d.sync += [
                 response.p.data.eq(Mux(request.p.write, 0, read)),
                 response.p.error.eq(request.p.write & read_only),
