@@ -100,6 +100,7 @@ class SelfTest(wiring.Component):
         m.d.comb += [
             *(getattr(block, f"tx_fc_{kind}").eq(~0)  # infinite
               for kind in ("ph", "pd", "nph", "npd", "cplh", "cpld")),
+            block.link_up.eq(1),
             generator.np_release.eq(block.np_release),
             generator.answered.eq(checker.answered),
             *(part.eq(driver.run) for part in (generator.run, checker.run, self.running)),
