@@ -57,6 +57,7 @@ class HostileRing:
         entry[0] = rng.choice(OPCODES) if rng.random() < .95 else rng.randrange(256)
         sgl = rng.random() < self.sgl
         entry[1] = (0x40 if sgl else 0) if rng.random() < .95 else rng.randrange(256)
+        entry[4:8] = rng.randrange(1, len(world.guests) + 2).to_bytes(4, "little")
         for at in (16, 24, 32):
             entry[at:at + 8] = hostile_pointer(world, self.colour).to_bytes(8, "little")
         if sgl:

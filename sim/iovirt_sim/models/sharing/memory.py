@@ -65,11 +65,15 @@ class HostileMemory:
         return offset // PAGE not in self.unmapped
 
     def read(self, offset, length, kind=0):
-        """Return pointers."""
-        lead = offset % 8
-        words = -(-(lead + length) // 8)
-        return b"".join(self.pointer().to_bytes(8, "little")
-                        for _ in range(words))[lead:lead + length]
+        """Return pointers, or descriptors for typed lists (kinds 2 and 3)."""
+        lead, first = offset % 8, offset // 8
+        words = [self.pointer() for _ in range(-(-(lead + length) // 8))]
+        for n in range(len(words)):
+            if kind in (2, 3) and (first + n + kind) % 2:
+                types = (0, 0, 0x20, 0x30, 0x30, 0x10, 0x40, 0x01)
+                lengths = (16, 32, 64, 512, 4096)
+                words[n] = types[words[n] >> 12 & 7] << 56 | lengths[words[n] >> 15 & 3]
+        return b"".join(word.to_bytes(8, "little") for word in words)[lead:lead + length]
 
     def write(self, offset, data):
         """Forget the data."""

@@ -45,7 +45,7 @@ class Scheduler:
     def __init__(self, *, guests, device, monitor, off=frozenset(), quantum=8):
         self.guests, self.device, self.monitor = guests, device, monitor
         self.off, self.quantum = off, quantum
-        self.pairs, self.accounts, self.turn = {}, {}, 0
+        self.pairs, self.accounts, self.turn, self.visited = {}, {}, 0, False
 
     def add(self, pair, virtual=1):
         """Add a queue pair under the number by which its guest knows it."""
@@ -126,27 +126,34 @@ class Scheduler:
         for account in self.accounts.values():
             account.tokens = min(account.tokens + account.rate, 4 * account.rate)
             account.bytes = min(account.bytes + account.byte_rate, 4 * account.byte_rate)
-        for n in range(len(colours)):
-            colour = colours[(self.turn + n) % len(colours)]
-            account, pairs = self.accounts[colour], self._waiting(colour)
-            if not pairs:
-                account.deficit = 0     # no credit is saved up while idle
-                continue
-            account.deficit += self.quantum * account.weight
-            for pair in pairs:
-                count = min(self.room(pair), limit - total)
-                if "fair" not in self.off:
-                    count = min(count, account.deficit)
-                if "buckets" not in self.off and account.rate:
-                    count = min(count, int(account.tokens))
-                if "buckets" not in self.off and account.byte_rate and account.bytes < 0:
-                    count = 0
-                if count > 0:
-                    self._grant(pair, account, count)
-                    total += count
-            account.deficit = min(account.deficit, 2 * self.quantum * account.weight)
-        if "fair" not in self.off:
-            self.turn += 1
+        idle = 0
+        while total < limit and idle < len(colours):
+            colour = colours[self.turn % len(colours)]
+            account = self.accounts[colour]
+            if not self.visited:
+                account.deficit = min(account.deficit, 0) + self.quantum * account.weight
+            count = self._serve(colour, account, limit - total)
+            total, idle = total + count, 0 if count else idle + 1
+            # The turn goes on when the deficit is used up, or nothing can be granted.
+            self.visited = bool(count) and account.deficit > 0
+            self.turn += not self.visited
+        if "fair" in self.off:
+            self.turn, self.visited = 0, False
+        return total
+
+    def _serve(self, colour, account, limit):
+        total = 0
+        for pair in self._waiting(colour):
+            count = min(self.room(pair), limit - total)
+            if "fair" not in self.off:
+                count = min(count, account.deficit)
+            if "buckets" not in self.off and account.rate:
+                count = min(count, int(account.tokens))
+            if "buckets" not in self.off and account.byte_rate and account.bytes < 0:
+                count = 0
+            if count > 0:
+                self._grant(pair, account, count)
+                total += count
         return total
 
     def _waiting(self, colour):

@@ -13,6 +13,7 @@ DEFENCES = {
     "chaining":    "PRP lists that need a link are denied",
     "slot_511":    "slot 511 is forced like the others",
     "typed_page":  "an SGL segment ends in its page and has whole descriptors",
+    "halves":      "halves of a list entry never make a segment or a range together",
     "typed_type":  "descriptors are judged by their type",
     "mptr":        "pointers that the command does not use are poison",
     "once":        "an entry is fetched once a lap",

@@ -103,6 +103,12 @@ class Template:
             return self.fields["alternative"]
         return None
 
+    def points_to_list(self, entry):
+        """Tell whether a field makes a list of what the entry points to."""
+        number = self.classify(entry)
+        return any(field["enable"] and field["classes"] << 1 >> number & 1
+                   and field["rule"] == RULES["typed_list"] for field in self.addresses)
+
     def patch(self, entry, owner, allowed=True):
         """Return (patched or replaced entry, whether it was replaced)."""
         number = self.classify(entry)

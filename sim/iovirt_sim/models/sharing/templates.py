@@ -101,7 +101,7 @@ def _sgl_list():
 def _dsm_list():
     return pack({
         "valid": 1, "entry_size": 1, "handler": HANDLERS["range_list"],
-        "partial": PARTIAL["widen"], "align": 4, "no_cross": 12, "class0": 1,
+        "partial": PARTIAL["reject"], "align": 4, "no_cross": 12, "class0": 1,
         **group("value0", dword=2, width=63, op=OPS["range_add"], parameter=2, classes=classes(1),
                 length_dword=1, length_form=LENGTH_FORMS["full32"]),
     })
