@@ -1,8 +1,8 @@
 """A ring NIC with the descriptor formats of the e1000e family, at transaction level."""
 
 from .address import PAGE
+from .data import Data
 from .nvme import Ring
-from .template import Data
 
 __all__ = ["Nic"]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from .address import PAGE
+from .data import Data
 from .nvme_commands import execute
-from .template import Data
 
 __all__ = ["Nvme", "Options", "Ring"]
 

@@ -194,13 +194,16 @@ def _ranges(device, issuer, entry, opcode):
     second, second_raw = entry.pointer(32)
     data = None
     while left:
-        part = min(left, PAGE - at % PAGE)
+        style = device.options.lists
+        part = min(left, PAGE - at % PAGE, style if isinstance(style, int) else PAGE)
         got = device.fetch(at, part, issuer, raw)
         if got is None:
             raise _Stop(BAD_FIELD)
         data = got if data is None else data.join(got)
         left -= part
-        at, raw = second & -PAGE, second_raw
+        at += part
+        if at % PAGE == 0:
+            at, raw = second & -PAGE, second_raw
     for n in range(count):
         size = data.number(step * n + 4, 4) if opcode == DSM else data.number(step * n + 16, 2) + 1
         _touch_blocks(device, issuer, data.number(step * n + 8, 8), size)

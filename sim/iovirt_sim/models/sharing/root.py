@@ -1,8 +1,8 @@
 """The root complex as a shared device sees it: attribution, containment, and check on fetch."""
 
 from .address import LISTS, PAGE
+from .data import Data, Owner
 from .layout import KINDS
-from .template import Data, Owner
 from .templates import KIND_TEMPLATES
 
 __all__ = ["Root"]
