@@ -56,15 +56,18 @@ class Traffic:
             return owner
         raise AssertionError(f"{tlp} was not asked for")
 
-    def damage(self, tlp):
-        """Return something wrong instead of a completion, before the right one comes."""
+    def damage(self, tlp, tags):
+        """Return something wrong instead of a completion, before the right one comes.
+
+        A wrong tag is one of ``tags``, which the model knows: not of a request on its way to it.
+        """
         return self.rng.choice([
             lambda: refusal(tlp, Status.SC, byte_count=4),
             lambda: dataclasses.replace(tlp, byte_count=tlp.byte_count + 1),
             lambda: dataclasses.replace(tlp, lower_addr=tlp.lower_addr ^ 4),
             lambda: dataclasses.replace(tlp, tc=1),
             lambda: dataclasses.replace(tlp, rid=RID ^ 8),
-            lambda: dataclasses.replace(tlp, tag=self.rng.randrange(self.dut.depth)),
+            lambda: dataclasses.replace(tlp, tag=self.rng.choice(tags)),
             lambda: dataclasses.replace(tlp, cid=DEVICE ^ 0x10),
         ])()
 
@@ -89,7 +92,7 @@ class Traffic:
             pieces = rng.choice(waiting)
             tlp, abort = pieces[0], rng.random() < 0.1
             if rng.random() < 0.2:
-                tlp = self.damage(tlp)
+                tlp = self.damage(tlp, [other[0].tag for other in waiting])
             elif not abort:
                 pieces.pop(0)
             if not pieces:
@@ -99,10 +102,8 @@ class Traffic:
             self.due += [end] if end else []
             self.errors += [error] if error else []
             if end:
-                waiting[:] = [other for other in waiting if other is pieces or
-                              other[0].tag != end.tag]
-                if pieces in waiting:
-                    waiting.remove(pieces)
+                # A forged one may have ended another request than that of `pieces`.
+                waiting[:] = [other for other in waiting if other[0].tag != end.tag]
             await bench.deliver(ctx, tlp, abort=abort, gap=lambda: rng.choice([0, 0, 0, 2]))
 
     async def checker(self, ctx):
