@@ -84,8 +84,8 @@ def test_c06_each_entry_is_fetched_once_and_only_if_granted():
     def opcodes(data):
         return [data.value[at] for at in range(0, len(data.value), 64)]
 
-    assert opcodes(world.root.read(base, 512)) == [0, 0, 0] + [0x7f] * 5
-    assert opcodes(world.root.read(base, 512)) == [0x7f] * 8
+    assert opcodes(world.root.read(base, 512)) == [0, 0, 0] + [0x70] * 5
+    assert opcodes(world.root.read(base, 512)) == [0x70] * 8
     world.pair(1).submission.granted = 5
     halves = [world.root.read(base + at, 32).value[0] for at in (192, 224)]
     assert halves[0] == 0 and world.root.read(base + 256, 64).value[0] == 0
@@ -213,7 +213,7 @@ def test_c13_exactly_the_allowed_opcodes_pass():
             result, bad = template.patch(entry, owner)
             assert result.number(2, 2) == 0xbeef
             if bad:
-                assert result.value[0] == 0x7f and result.number(4, 4) == 0xffff_fffe
+                assert result.value[0] == 0x70 and result.number(4, 4) == 0xffff_fffe
             else:
                 passed.add((opcode, flags & 0xc3))
     plain = {(opcode, 0) for opcode in (0, 1, 2, 5, 8, 9, 12)}
@@ -231,3 +231,32 @@ def test_c14_nothing_of_a_hung_command_reaches_the_next_owner():
     assert world.pair(1).unread == before and not world.guests[1].fatal
     world.device.options = Options(payload=True)
     assert LinuxDriver(world, 1).write(0, 8) == 0
+
+
+def test_c14_reset_between_the_read_and_the_patch_does_not_lend_the_new_key():
+    world = World()
+    old = world.guests[1]
+    address = world.layout.pack(old.key, 1, LIST, 0x8000)
+    old.memory.hooks[8] = lambda memory: world.reset(1)
+    pointer, _ = world.root.read(address, 8).pointer(0)
+    assert world.layout.unpack(pointer).key == old.key != world.guests[1].key
+
+
+def test_c06_kept_entries_serve_devices_that_fetch_by_halves():
+    def attack(keep, pieces):
+        world = World(options=Options(pieces=pieces))
+        world.root.templates[0].partial = "keep" if keep else "widen"
+        return world.submit(1, *[command(READ, prp1=0x3000)] * 5), world.monitor.breaches
+
+    assert attack(True, 32) == ([0] * 5, {})
+    assert attack(True, 8) == ([0] * 5, {})
+    assert 0 not in attack(False, 32)[0]
+
+
+def test_c13_transfers_above_the_limit_are_denied_with_both_descriptors():
+    for flags in (0, 0x40):
+        world = World()
+        states = [world.submit(1, command(READ, count=count, flags=flags,
+                                          prp2=0 if flags else 0x8000))
+                  for count in (2048, 2049)]
+        assert states == [[0], [1]]

@@ -156,22 +156,12 @@ class Root:
             else:
                 entry = whole[at - max(first, 0):at - max(first, 0) + size]
                 whole_entry = start <= at and at + size <= start + length
-                allowed = whole_entry or self._half_is_safe(template, entry)
+                allowed = whole_entry or "halves" in self.off or template.halves(entry)
                 part = self._patch_entry(template, entry, at // 8, owner, parts, allowed)
             result = result.join(part)
             at += size
         lead = start - max(first, 0)
         return result[lead:lead + length]
-
-    def _half_is_safe(self, template, entry):
-        """Tell whether part of a list entry may be given out; the rest comes from another read.
-
-        A half that says "segment" could meet an address that was patched as data, and a length the
-        start of another range.
-        """
-        if template.handler == "prp_list" or "halves" in self.off:
-            return True
-        return template.partial == "widen" and not template.points_to_list(entry)
 
     def _patch_entry(self, template, entry, slot, owner, parts, allowed):
         if template.handler != "prp_list":

@@ -50,11 +50,16 @@ class Template:
             return self.fields["alternative"]
         return None
 
-    def points_to_list(self, entry):
-        """Tell whether a field makes a list of what the entry points to."""
+    def halves(self, entry):
+        """Tell whether part of a list entry may be given out; the rest comes from another read.
+
+        A half that says "segment" could meet an address that was patched as data, and a length the
+        start of another range.
+        """
         number = self.classify(entry)
-        return any(field["enable"] and field["classes"] << 1 >> number & 1
-                   and field["rule"] == RULES["typed_list"] for field in self.addresses)
+        makes_list = any(field["enable"] and field["classes"] << 1 >> number & 1
+                         and field["rule"] == RULES["typed_list"] for field in self.addresses)
+        return self.handler == "prp_list" or (self.partial == "widen" and not makes_list)
 
     def patch(self, entry, owner, allowed=True):
         """Return (patched or replaced entry, whether it was replaced)."""

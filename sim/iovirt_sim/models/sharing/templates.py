@@ -15,6 +15,8 @@ NUMBERS = {"nvme_prp": 0, "nvme_sgl": 1, "prp_list": 2, "sgl_list": 3, "dsm_list
 #: Which template patches a list, by the kind of its address.
 KIND_TEMPLATES = {1: 2, 2: 3, 3: 3, 4: 4}
 
+#: Reserved, without data; 7F would be a command of NVMe over fabrics.
+SAFE = 0x70
 FLUSH, WRITE, READ, UNCORRECTABLE, COMPARE, ZEROES, DSM, VERIFY = 0, 1, 2, 4, 5, 8, 9, 12
 #: Opcode classes: 1 blocks and flush (selector), 2 data and blocks, 3 range list.
 OPCODES = pack_opcodes({FLUSH: 1, ZEROES: 1, VERIFY: 1, WRITE: 2, READ: 2, COMPARE: 2, DSM: 3})
@@ -46,10 +48,12 @@ def _entry(name, last_slot):
     return {
         "valid": 1, "entry_size": 3, "handler": HANDLERS["ring"], "once": 1,
         "partial": PARTIAL["widen"], "no_cross": 12, "last_slot": last_slot,
-        "opcode_enable": 1, "opcode_byte": 0, "keep": 2, "keep_bytes": 2, "safe_opcode": 0x7f,
+        "opcode_enable": 1, "opcode_byte": 0, "keep": 2, "keep_bytes": 2, "safe_opcode": SAFE,
         # CDW2, CDW3, and the upper half of CDW13
         "zero_mask": 0b1111 << 4 | 1 << 27,
-        **group("address2", dword=4, wide=1, rule=RULES["none"], max_length=15),
+        # MPTR is always poison; with an SGL, this field limits the transfer and tells its cost.
+        **group("address2", dword=4, wide=1, rule=RULES["none"], queue_shift=1, max_length=8,
+                classes=classes(1, 5) if name == "nvme_sgl" else 0, **blocks),
         **group("value0", dword=1, width=31, op=OPS["force"], parameter=0,
                 classes=classes(1, 2, 3, 4, 5)),
         **group("value1", dword=10, width=63, op=OPS["range_add"], parameter=2,
