@@ -72,3 +72,21 @@ def test_bytes_are_paid_after_the_fetch_and_debt_stops_grants():
         moved[number] += sizes[number] << 9 if status == 0 else 0
     assert moved[1] <= 200 * (1 << 16) + 64 * (1 << 20)     # debt is bounded by the window
     assert moved[2] >= .8 * min(200 * (1 << 16), 200 * 8 * 4096)
+
+
+def test_a_completion_written_twice_counts_once():
+    world = World(options=Options(hang=True))
+    world.submit(1, *[command(0)] * 3)
+    base = world.ring_address(1, 3)
+    for slot in (0, 0, 0, 2):
+        world.root.write(base + 16 * slot, bytes(16))
+    assert (world.pair(1).in_flight, world.pair(1).unread) == (2, 1)
+
+
+def test_commands_in_flight_stay_below_the_depth_even_if_completions_have_room():
+    world = World(options=Options(hang=True), depth=16, cq_depth=64)
+    for _ in range(20):
+        first = world.pair(1).submission.first
+        world.scheduler.doorbell(1, 0x1008, (first - 1) % 16)
+        world.run(rounds=2)
+    assert world.pair(1).in_flight == 15
