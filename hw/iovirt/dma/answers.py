@@ -143,19 +143,24 @@ class Answers(wiring.Component):
     def _elaborate_write(self, m, valid, result, id, peer):
         # A clock later, because what is counted depends on the comparison with the aperture.
         # Counting and asking for the number is one act, so no write comes between.
-        kept, goes = self.write_answer.data, Signal()
+        # Nothing here is read back from `kept`: in Verilog it is one vector, whose parts tools
+        # would take for a loop.
+        kept, goes, is_peer = self.write_answer.data, Signal(), Signal()
+        order = Signal.like(id.order)
         m.d.sync += [
             self.write_answer.en.eq(valid),
             self.write_answer.slot.eq(id.slot),
             goes.eq(valid & result.ok & (id.kind == TicketKind.WRITE)),
-            kept.peer.eq(peer),
+            is_peer.eq(peer),
             kept.ppn.eq(result.ppn),
             kept.epoch.eq(result.epoch),
-            kept.order.eq(id.order),
+            order.eq(id.order),
         ]
         m.d.comb += [
-            self.arrive.en.eq(goes & ~kept.peer),
-            self.arrive.order.eq(kept.order),
-            kept.go.eq(self.arrive.en),
+            self.arrive.en.eq(goes & ~is_peer),
+            self.arrive.order.eq(order),
+            kept.peer.eq(is_peer),
+            kept.order.eq(order),
+            kept.go.eq(goes & ~is_peer),
             kept.number.eq(self.arrive.number),
         ]

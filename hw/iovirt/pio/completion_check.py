@@ -43,19 +43,22 @@ class CompletionDecode(wiring.Component):
         # Bytes that Length covers, less those that are left; a payload begins with the Dword of the
         # first byte.
         excess = Signal(signed(15))
+        tag    = Cat(header.tag, dw0.tag_8, dw0.tag_9)
+        length = Cat(dw0.length, dw0.length == 0)
+        count  = Cat(header.byte_count, header.byte_count == 0)
         m.d.comb += [
-            facts.tag.eq(Cat(header.tag, dw0.tag_8, dw0.tag_9)),
-            facts.ours.eq((header.rid == self.requester_id) & ~facts.tag[self.tag_bits:].any()),
+            facts.tag.eq(tag),
+            facts.ours.eq((header.rid == self.requester_id) & ~tag[self.tag_bits:].any()),
             facts.plain.eq((dw0.type == Type.COMPLETION) & (dw0.tc == 0) & (dw0.attr() == 0)),
             facts.success.eq(header.status == CompletionStatus.SC),
             facts.unready.eq(header.status == CompletionStatus.RRS),
             facts.status.eq(status_of(header.status)),
             facts.has_data.eq(dw0.has_data()),
             facts.poisoned.eq(dw0.has_data() & dw0.ep),
-            facts.byte_count.eq(Cat(header.byte_count, header.byte_count == 0)),
+            facts.byte_count.eq(count),
             facts.lower_addr.eq(header.lower_addr),
-            facts.length_dw.eq(Cat(dw0.length, dw0.length == 0)),
-            excess.eq(Cat(C(0, 2), facts.length_dw) - header.lower_addr[:2] - facts.byte_count),
+            facts.length_dw.eq(length),
+            excess.eq(Cat(C(0, 2), length) - header.lower_addr[:2] - count),
             facts.remains.eq(-excess),
             facts.ends.eq((excess >= 0) & (excess[2:14] == 0)),
             facts.cut.eq((excess < 0) & ((header.lower_addr[2:6] + dw0.length)[:4] == 0)),
