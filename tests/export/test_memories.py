@@ -48,7 +48,7 @@ def check(verilog, top, directory, *, flip_flops, tables):
 
 
 def test_memories_of_the_whole_block_are_inferred(verilog, tmp_path):
-    check(verilog, "iovirt_tiny", tmp_path, flip_flops=18_000, tables={
+    check(verilog, "iovirt_tiny", tmp_path, flip_flops=42_000, tables={
         "dma.reads.payload":            "DP16KD",
         "dma.writes.payload":           "DP16KD",
         "dma.reads.table.entries":      "TRELLIS_DPR16X4",
