@@ -35,8 +35,8 @@ Meaning of the parts
   entry does not count as fetched; widen = the part of the checked entry, which counts as fetched.
   Lists: reject = the replaced entry; widen = the part, but of the replaced entry if the class makes
   a typed list of a pointer: two reads see two states of memory, and a descriptor whose halves
-  disagree would make a list of what was patched as data. Range lists must say reject. PRP lists
-  have no such halves.
+  disagree would make a list of what was patched as data. Range lists always reject, whatever the
+  word says. PRP lists have no such halves.
 * A replaced entry is all zeros, except: `keep_bytes` bytes from `keep` stay; byte `opcode_byte` is
   `safe_opcode` (if opcodes are enabled); every enabled address field is poison; `force` and
   `require` fields are all ones except their lowest bit; range fields are all ones (in any class).

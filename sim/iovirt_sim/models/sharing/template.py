@@ -59,7 +59,8 @@ class Template:
         number = self.classify(entry)
         makes_list = any(field["enable"] and field["classes"] << 1 >> number & 1
                          and field["rule"] == RULES["typed_list"] for field in self.addresses)
-        return self.handler == "prp_list" or (self.partial == "widen" and not makes_list)
+        return self.handler == "prp_list" or (
+            self.handler == "typed_list" and self.partial == "widen" and not makes_list)
 
     def patch(self, entry, owner, allowed=True):
         """Return (patched or replaced entry, whether it was replaced)."""
