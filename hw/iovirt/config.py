@@ -205,7 +205,8 @@ class PioConfig:
     data_width, address_width, id_width : of the AXI4 port `pio`.
     core_id_bits : high bits of an AXI ID that tell the core.
     tags : 32, 256, or 768 (10 bits).
-    reads : memory reads of cores in flight.
+    reads : pieces of reads of cores in flight, and of writes that wait behind a configuration
+        write; must cover what all cores together can have outstanding, else one holds up others.
     max_read_bytes : largest read request; the data buffer of a tag.
     windows : windows onto device memory.
     guests : guests that have a quota of tags of their own.
