@@ -1,6 +1,7 @@
 """What cores' accesses to devices become, in plain Python (PCIe Base, 2.2.5 and 2.2.7)."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 __all__ = ["Burst", "Map", "Window", "beat_addresses", "read_pieces", "register_access",
            "write_pieces"]
@@ -120,7 +121,7 @@ def write_pieces(written, *, largest):
 
 def _holes(written, quad):
     pattern = [quad * 8 + n in written for n in range(8)]
-    return sum(a != b for a, b in zip(pattern, pattern[1:], strict=False))
+    return sum(a != b for a, b in pairwise(pattern))
 
 
 def _reaches_up(written, quad):
