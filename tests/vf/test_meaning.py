@@ -9,8 +9,9 @@ import pytest
 from iovirt.vf.encoding import encode_opcodes, encode_template
 from iovirt.vf.library import load_templates
 from iovirt_sim.models.sharing.address import AddressLayout
+from iovirt_sim.models.sharing.data import Owner
 from iovirt_sim.models.sharing.layout import KINDS
-from iovirt_sim.models.sharing.template import Owner, Template
+from iovirt_sim.models.sharing.template import Template
 
 LAYOUT = AddressLayout()
 PARAMETERS = dict.fromkeys(range(16), 0) | {0: 7, 2: 1 << 40, 3: 5000, 4: 1460, 5: 0x123, 6: 1}
