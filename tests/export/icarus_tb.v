@@ -123,7 +123,7 @@ module bench;
   // Software
 
   reg         csr_awvalid = 0, csr_wvalid = 0, csr_arvalid = 0;
-  reg  [15:0] csr_address = 0;
+  reg  [20:0] csr_address = 0;
   reg  [63:0] csr_wdata = 0, value = 0;
   reg  [7:0]  csr_wstrb = 0;
   wire        csr_awready, csr_wready, csr_bvalid, csr_arready, csr_rvalid;
@@ -161,9 +161,20 @@ module bench;
 
   wire       table_awvalid, table_arvalid;
   wire [3:0] wsi;
+  wire [1:0] irq_wires;
+  wire       port_interrupt, pio_awready, pio_wready, pio_bvalid, pio_arready, pio_rvalid;
 
   iovirt_tiny dut (
-    .clk(clk), .rst(rst), .wsi(wsi),
+    .clk(clk), .rst(rst), .wsi(wsi), .irq_wires(irq_wires),
+    .link_up(1'b1), .link_speed(4'd1), .link_width(6'd1), .port_interrupt(port_interrupt),
+    .pio__awid(6'b0), .pio__awaddr(40'b0), .pio__awlen(8'b0), .pio__awsize(3'b0),
+    .pio__awburst(2'b1), .pio__awlock(1'b0), .pio__awcache(4'b0), .pio__awprot(3'b0),
+    .pio__awqos(4'b0), .pio__awvalid(1'b0), .pio__awready(pio_awready), .pio__wdata(64'b0),
+    .pio__wstrb(8'b0), .pio__wlast(1'b0), .pio__wvalid(1'b0), .pio__wready(pio_wready),
+    .pio__bvalid(pio_bvalid), .pio__bready(1'b1), .pio__arid(6'b0), .pio__araddr(40'b0),
+    .pio__arlen(8'b0), .pio__arsize(3'b0), .pio__arburst(2'b1), .pio__arlock(1'b0),
+    .pio__arcache(4'b0), .pio__arprot(3'b0), .pio__arqos(4'b0), .pio__arvalid(1'b0),
+    .pio__arready(pio_arready), .pio__rvalid(pio_rvalid), .pio__rready(1'b1),
     .rx__data(rx_data), .rx__strb(rx_strb), .rx__hdr(rx_hdr), .rx__prefix(32'b0),
     .rx__prefix_valid(1'b0), .rx__segment(8'd0), .rx__first(rx_first), .rx__last(rx_last),
     .rx__nullify(1'b0), .rx__valid(rx_valid), .rx__ready(rx_ready),
@@ -180,8 +191,8 @@ module bench;
     .dma__arvalid(arvalid), .dma__arready(arready), .dma__rid(rid), .dma__rdata(rdata),
     .dma__rresp(2'b0), .dma__rlast(rlast), .dma__rvalid(rvalid), .dma__rready(rready),
     .table__awvalid(table_awvalid), .table__awready(1'b0), .table__wready(1'b0),
-    .table__bid(3'b0), .table__bresp(2'b0), .table__bvalid(1'b0),
-    .table__arvalid(table_arvalid), .table__arready(1'b0), .table__rid(3'b0),
+    .table__bid(8'b0), .table__bresp(2'b0), .table__bvalid(1'b0),
+    .table__arvalid(table_arvalid), .table__arready(1'b0), .table__rid(8'b0),
     .table__rdata(64'b0), .table__rresp(2'b0), .table__rlast(1'b0), .table__rvalid(1'b0),
     .csr__awaddr(csr_address), .csr__awprot(3'b0), .csr__awvalid(csr_awvalid),
     .csr__awready(csr_awready), .csr__wdata(csr_wdata), .csr__wstrb(csr_wstrb),
@@ -193,7 +204,8 @@ module bench;
 
   always @(negedge clk) if (!rst) begin
     if (^{rx_ready, tx_valid, np_release, awvalid, wvalid, bready, arvalid, rready, csr_awready,
-          csr_wready, csr_bvalid, csr_arready, csr_rvalid, table_awvalid, table_arvalid, wsi}
+          csr_wready, csr_bvalid, csr_arready, csr_rvalid, table_awvalid, table_arvalid, wsi,
+          irq_wires, port_interrupt, pio_awready, pio_wready, pio_bvalid, pio_arready, pio_rvalid}
         === 1'bx) fail("a control output is unknown");
     if (tx_valid && ^{tx_hdr, tx_first, tx_last, tx_strb, tx_prefix_valid} === 1'bx)
       fail("a TLP is unknown");
