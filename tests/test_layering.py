@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 HARDWARE = Path(__file__).parents[1] / "hw" / "iovirt"
-BASE     = {"stream", "ram", "csr", "yosys"}
+BASE     = {"stream", "ram", "csr", "yosys", "toml_file"}
 LOW      = {"axi", "pcie"}
 BLOCKS   = {"remap", "dma", "irq", "pio", "vf"}
 TOPS     = {"top", "remap_top"}

@@ -2,10 +2,10 @@
 
 import dataclasses
 import difflib
-import tomllib
 from pathlib import Path
 
 from .config import PRESETS, ConfigError, preset
+from .toml_file import load_toml
 
 __all__ = ["SettingsError", "load_config", "read_toml", "write_toml"]
 
@@ -33,14 +33,7 @@ def read_toml(path):
     The key ``preset`` names the values of whatever the file leaves out.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: file must be readable: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: file must be UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: file must be TOML: {error}") from None
+    table = load_toml(path, SettingsError)
 
     base = table.pop("preset", "default")
     if base not in PRESETS:

@@ -1,7 +1,8 @@
 """Reading of templates: what software says in TOML of the entries that a device reads."""
 
-import tomllib
 from pathlib import Path
+
+from iovirt.toml_file import load_toml
 
 from .checks import check_template
 from .description import Address, ClassRule, Length, Opcodes, Selector, Template, Value
@@ -26,14 +27,7 @@ TOP_KEYS = ("title", "handler", "entry_bytes", "device_writes", "once", "partial
 def read_template(path):
     """Return the template in the TOML file ``path``; its name is that of the file."""
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TemplateError(f"{path}: file must be readable: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TemplateError(f"{path}: file must be UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise TemplateError(f"{path}: file must be TOML: {error}") from None
+    table = load_toml(path, TemplateError)
     if not NAME.fullmatch(path.stem):
         raise TemplateError(f"{path}: name of the file must be lower-case letters, digits and _, "
                             f"not {path.stem!r}")
