@@ -113,7 +113,7 @@ class IOVirt(wiring.Component):
         self._map = register_map(config)
         self._engine = RemapEngine(
             id_width=self._dma.id_width, remap=config.remap, table_width=config.table_width,
-            capacity=self._dma.shape.posted + config.dma.reads, register_map=self._map,
+            capacity=self._dma.capacity, register_map=self._map,
             retires=len(self._dma.retire))
         tags = [0, 0]
         if irq.enable:

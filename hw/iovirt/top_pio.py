@@ -39,7 +39,7 @@ def connect_pio(m, top, pio, *, receiver, dma, bank, log, interrupts=None):
 
 def _turns(m, pio, *, receiver, dma, interrupts):
     m.submodules.turns = turns = PostedTurns(
-        capacity=dma.shape.posted, signals=interrupts is not None, finishes=len(dma.finish))
+        capacity=dma.posted, signals=interrupts is not None, finishes=len(dma.finish))
     for n in range(len(dma.finish)):
         connect(m, dma.finish[n], turns.finish[n])
     m.d.comb += [
