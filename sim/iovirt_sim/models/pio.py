@@ -101,19 +101,9 @@ class RequesterModel:
         status, error = self._status(found, tlp)
         return self._end(found, status, tlp.cid), error
 
-    def expire(self, tag):
-        """No completion came in time."""
-        self.requests[tag].state = "quarantine"
-        return self._end(self.requests[tag], "TIMEOUT"), "PIO_TIMEOUT"
-
     def forget(self, tag):
         """Nothing can come any more for a request that timed out."""
         self.requests[tag].state = "over"
-
-    def lose_link(self, tag):
-        """End a request because the link is down."""
-        self.requests[tag].state = "ended"
-        return self._end(self.requests[tag], "LINK_DOWN"), "PIO_LINK_DOWN"
 
     def _fits(self, found, tlp):
         if tlp.kind not in (Kind.CPL, Kind.CPLD) or tlp.tc or tlp.attr:
