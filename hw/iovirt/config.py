@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 __all__ = ["PRESETS", "Config", "ConfigError", "CsrConfig", "DmaConfig", "IrqConfig",
-           "PcieConfig", "PioConfig", "RemapConfig", "preset"]
+           "PcieConfig", "PioConfig", "RemapConfig", "VfConfig", "preset"]
 
 
 class ConfigError(ValueError):
@@ -251,6 +251,46 @@ class PioConfig:
 
 
 @dataclass(frozen=True)
+class VfConfig:
+    """Sharing of devices that know nothing of virtualization.
+
+    Parameters
+    ----------
+    enable : build the block; without it nothing below counts, and nothing of it is there. Needs
+        interrupts and programmed I/O.
+    guests : guests, the manager included as number 0.
+    pairs : queue pairs of all guests.
+    functions : device functions that are shared, or whose virtual functions are attributed.
+    parameters : values of each guest that templates check against or insert.
+    patches : pieces of rings and lists that are read at a time.
+    headers : virtual configuration headers for guests.
+    tick_log2 : clocks per unit of time of token buckets, as a power of two.
+    """
+
+    enable: bool = True
+    guests: int = 64
+    pairs: int = 256
+    functions: int = 4
+    parameters: int = 4
+    patches: int = 8
+    headers: bool = True
+    tick_log2: int = 10
+
+    def __post_init__(self):
+        _boolean("vf.enable", self.enable)
+        _power_of_two("vf.guests", self.guests, 4, 256)
+        _power_of_two("vf.pairs", self.pairs, 4, 1024)
+        _range("vf.functions", self.functions, 1, 4)
+        _power_of_two("vf.parameters", self.parameters, 4, 16)
+        _power_of_two("vf.patches", self.patches, 4, 32)
+        _boolean("vf.headers", self.headers)
+        _range("vf.tick_log2", self.tick_log2, 9, 20)
+        if 1 << self.tick_log2 < 2 * self.guests:
+            raise ConfigError("vf.tick_log2", f"at least log2 of twice vf.guests = {self.guests}",
+                              self.tick_log2)
+
+
+@dataclass(frozen=True)
 class CsrConfig:
     """Register port.
 
@@ -277,6 +317,7 @@ class Config:
     dma: DmaConfig = field(default_factory=DmaConfig)
     irq: IrqConfig = field(default_factory=IrqConfig)
     pio: PioConfig = field(default_factory=PioConfig)
+    vf: VfConfig = field(default_factory=VfConfig)
     csr: CsrConfig = field(default_factory=CsrConfig)
 
     def __post_init__(self):
@@ -289,6 +330,16 @@ class Config:
             raise ConfigError("pcie.max_payload_bytes", f"at most {most} with data_width = "
                               f"{self.data_width}, because an AXI4 burst has 256 beats",
                               self.pcie.max_payload_bytes)
+        if self.vf.enable:
+            self._check_sharing()
+
+    def _check_sharing(self):
+        for name in ("irq", "pio"):
+            if not getattr(self, name).enable:
+                raise ConfigError("vf.enable", f"false while {name}.enable is false", True)
+        if self.pcie.max_payload_bytes < 256:
+            raise ConfigError("pcie.max_payload_bytes", "at least 256 with vf.enable, because "
+                              "whole entries are read around a piece", self.pcie.max_payload_bytes)
 
     def replace(self, **changes):
         """Return a copy with ``changes``; a dict changes the fields of a section."""
@@ -317,7 +368,8 @@ PRESETS = {
         dma=DmaConfig(writes=8, reads=8, read_pieces=8, write_ids=4),
         irq=IrqConfig(entries=128, queues=8, record_slots=8, wires=2, signals=8),
         pio=PioConfig(address_width=40, tags=32, reads=16, max_read_bytes=64, windows=2, guests=4,
-                      errors=4)),
+                      errors=4),
+        vf=VfConfig(enable=False, guests=4, pairs=4, functions=1, patches=4, headers=False)),
     "default": Config(),
     "large": Config(
         name="large", data_width=512, table_width=256,
@@ -328,7 +380,8 @@ PRESETS = {
         dma=DmaConfig(writes=32, reads=64, read_pieces=64, write_ids=16),
         irq=IrqConfig(entries=2048, queues=128),
         pio=PioConfig(data_width=128, address_width=56, id_width=8, core_id_bits=4, tags=768,
-                      reads=1024, windows=8, guests=64, errors=64)),
+                      reads=1024, windows=8, guests=64, errors=64),
+        vf=VfConfig(guests=256, pairs=1024, patches=16)),
 }
 
 

@@ -55,7 +55,8 @@ class RemapTop(wiring.Component):
         self.id_width = id_width
         self.capacity = capacity
         address_width = config.remap.physical_address_bits
-        self._map = register_map(config.replace(irq={"enable": False}, pio={"enable": False}))
+        self._map = register_map(config.replace(vf={"enable": False}, irq={"enable": False},
+                                                pio={"enable": False}))
         self._engine = RemapEngine(id_width=id_width, remap=config.remap, capacity=capacity,
                                    table_width=config.table_width, register_map=self._map)
         self._table = TablePort(

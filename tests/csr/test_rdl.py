@@ -87,7 +87,8 @@ def test_directory_names_the_pages_that_are_built():
 
 
 def test_blocks_that_are_left_out_have_no_pages():
-    made  = register_map(preset("default").replace(irq={"enable": False}, pio={"enable": False}))
+    made  = register_map(preset("default").replace(vf={"enable": False}, irq={"enable": False},
+                                                pio={"enable": False}))
     entry = lambda name: tuple(field.reset for field in made[f"directory_{name}"].fields)
     assert (made.pages, made.windows) == ([0, 1, 2, 3], {})
     for name in ("irt", "eq_control", "eq_guest", "pio", "interrupts"):
