@@ -90,7 +90,7 @@ struct iovirt_entry {
 /* Interrupts without an MSI have entries behind those of the remap table. */
 enum iovirt_message {
     IOVIRT_INTA, IOVIRT_INTB, IOVIRT_INTC, IOVIRT_INTD, IOVIRT_ERR_COR, IOVIRT_ERR_NONFATAL,
-    IOVIRT_ERR_FATAL, IOVIRT_PM_PME, IOVIRT_FAULT, IOVIRT_PIO_ERROR,
+    IOVIRT_ERR_FATAL, IOVIRT_PM_PME, IOVIRT_FAULT, IOVIRT_PIO_ERROR, IOVIRT_SHARING,
 };
 
 /* Index of the entry of a message, for the calls below. */
@@ -178,6 +178,7 @@ void iovirt_wires_lower(const struct iovirt *dev, uint32_t wires);
 enum iovirt_event_type {
     IOVIRT_EVENT_MSI = 1, IOVIRT_EVENT_INTX, IOVIRT_EVENT_ERR_COR, IOVIRT_EVENT_ERR_NONFATAL,
     IOVIRT_EVENT_ERR_FATAL, IOVIRT_EVENT_PM_PME, IOVIRT_EVENT_FAULT, IOVIRT_EVENT_PIO_ERROR,
+    IOVIRT_EVENT_SHARING,
 };
 
 struct iovirt_event {

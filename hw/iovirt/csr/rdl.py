@@ -212,7 +212,7 @@ def _check_counter_page(registers):
 
 
 def _parameters(config):
-    remap, pcie, irq, pio = config.remap, config.pcie, config.irq, config.pio
+    remap, pcie, irq, pio, vf = config.remap, config.pcie, config.irq, config.pio, config.vf
     queues, entries = irq.enable * irq.queues, irq.enable * irq.entries
     return {
         "PAS":          remap.physical_address_bits,
@@ -247,6 +247,13 @@ def _parameters(config):
         "CORES":        pio.enable << pio.core_id_bits,
         "MAX_READ":     pio.enable * pio.max_read_bytes,
         "CLOCK_MHZ":    pio.enable * pio.clock_mhz,
+        "VF":           int(vf.enable),
+        "VF_GUESTS":    vf.enable * vf.guests,
+        "PAIRS":        vf.enable * vf.pairs,
+        "FUNCTIONS":    vf.enable * vf.functions,
+        "PARAMETERS":   vf.enable * vf.parameters,
+        "HEADERS":      int(vf.enable and vf.headers),
+        "VF_TICK_LOG2": vf.enable * vf.tick_log2,
     }
 
 

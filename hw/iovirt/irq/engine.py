@@ -58,12 +58,14 @@ class InterruptEngine(wiring.Component):
         Of the register bus.
     control_page, guest_page : :class:`int`
         First page of the window ``queues`` and of ``guests``.
+    notices : :class:`int`
+        Number of other blocks that send notices.
 
     Members
     -------
     signal : ``In(stream.Signature(PostedSignal))``
         Interrupts of devices; all earlier posted writes of their sources are observable.
-    notice : ``In(stream.Signature(Notice)).array(2)``
+    notice : ``In(stream.Signature(Notice)).array(notices)``
         Interrupts of other blocks.
     clear : ``In(1)``
         The link is down: pins of INTx that are asserted send a notice of level 0.
@@ -100,10 +102,12 @@ class InterruptEngine(wiring.Component):
     """
 
     def __init__(self, irq, *, address_width, table_width, register_data_width,
-                 register_address_width, control_page=CONTROL_PAGE, guest_page=GUEST_PAGE):
+                 register_address_width, control_page=CONTROL_PAGE, guest_page=GUEST_PAGE,
+                 notices=2):
         if not isinstance(irq, IrqConfig):
             raise TypeError(f"Configuration must be an IrqConfig, not {irq!r}")
         self.irq    = irq
+        self._intake = SignalIntake(notices=notices)
         self._queues = EventQueues(
             queues=irq.queues, slots=irq.record_slots, address_width=address_width,
             table_width=table_width, tag_width=(EVENTS - 1).bit_length(), wires=irq.wires,
@@ -120,7 +124,7 @@ class InterruptEngine(wiring.Component):
                                      address_width=register_address_width)
         super().__init__({
             "signal":         In(stream.Signature(PostedSignal)),
-            "notice":         In(stream.Signature(Notice)).array(2),
+            "notice":         In(stream.Signature(Notice)).array(notices),
             "clear":          In(1),
             "write_request":  Out(stream.Signature(table_write_request(
                 address_width=address_width, tag_width=self.write_tag_width))).array(3),
@@ -144,7 +148,7 @@ class InterruptEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.intake = intake = SignalIntake()
+        m.submodules.intake = intake = self._intake
         m.submodules.front  = front  = self._front
         m.submodules.queues = queues = self._queues
         outer = wiring.flipped(self)
@@ -159,7 +163,7 @@ class InterruptEngine(wiring.Component):
         wiring.connect(m, outer.guests, queues.guest)
         clients = ((queues.record_request, queues.record_response),
                    (queues.notify_request, queues.notify_response), (front.request, front.response))
-        for n in range(2):
+        for n in range(len(self.notice)):
             wiring.connect(m, wiring.flipped(self.notice[n]), intake.notice[n])
         for n, (request, response) in enumerate(clients):
             wiring.connect(m, request, wiring.flipped(self.write_request[n]))

@@ -30,11 +30,16 @@ class SignalIntake(wiring.Component):
     ----------
     None.
 
+    Parameters
+    ----------
+    notices : :class:`int`
+        Number of other blocks that send notices.
+
     Members
     -------
     signal : ``In(stream.Signature(PostedSignal))``
         Interrupts of devices; all earlier posted writes of their sources are observable.
-    notice : ``In(stream.Signature(Notice)).array(2)``
+    notice : ``In(stream.Signature(Notice)).array(notices)``
         Notices of other blocks.
     clear : ``In(1)``
         The link is down: see :class:`MessageSorter`.
@@ -48,21 +53,26 @@ class SignalIntake(wiring.Component):
         Levels of INTA to INTD.
     """
 
-    signal:  In(stream.Signature(PostedSignal))
-    notice:  In(stream.Signature(Notice)).array(2)
-    clear:   In(1)
-    msi:     Out(stream.Signature(MsiWrite))
-    o:       Out(stream.Signature(Notice))
-    passed:  Out(1)
-    merged:  Out(1)
-    settled: Out(1)
-    level:   Out(4)
+    def __init__(self, *, notices=2):
+        if not isinstance(notices, int) or notices < 1:
+            raise ValueError(f"Number of notices must be an integer of at least 1, not {notices!r}")
+        super().__init__({
+            "signal":  In(stream.Signature(PostedSignal)),
+            "notice":  In(stream.Signature(Notice)).array(notices),
+            "clear":   In(1),
+            "msi":     Out(stream.Signature(MsiWrite)),
+            "o":       Out(stream.Signature(Notice)),
+            "passed":  Out(1),
+            "merged":  Out(1),
+            "settled": Out(1),
+            "level":   Out(4),
+        })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.signals = signals = StreamQueue(PostedSignal, depth=2)
         m.submodules.sorter  = sorter  = MessageSorter()
-        m.submodules.arbiter = arbiter = StreamArbiter(Notice, ports=3)
+        m.submodules.arbiter = arbiter = StreamArbiter(Notice, ports=1 + len(self.notice))
         m.submodules.notices = notices = StreamQueue(Notice, depth=2)
         wiring.connect(m, wiring.flipped(self.signal), signals.i)
         wiring.connect(m, sorter.notice, arbiter.i[0])

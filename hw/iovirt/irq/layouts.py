@@ -25,7 +25,7 @@ class MsiWrite(data.Struct):
 
 
 class MessageKind(enum.Enum, shape=4):
-    """Entry of the message table. 10 to 15 are reserved."""
+    """Entry of the message table. 11 to 15 are reserved."""
 
     INTA         = 0
     INTB         = 1
@@ -37,6 +37,7 @@ class MessageKind(enum.Enum, shape=4):
     PM_PME       = 7
     FAULT        = 8  # a translation fault was recorded
     PIO_ERROR    = 9
+    SHARING      = 10  # something of a shared device wants its manager
 
 
 class Notice(data.Struct):
@@ -49,7 +50,7 @@ class Notice(data.Struct):
 
 
 class EventType(enum.Enum, shape=5):
-    """TYPE of an event record. 0 and 9 to 31 are reserved."""
+    """TYPE of an event record. 0 and 10 to 31 are reserved."""
 
     NONE         = 0
     MSI          = 1
@@ -60,6 +61,7 @@ class EventType(enum.Enum, shape=5):
     PM_PME       = 6
     FAULT        = 7
     PIO_ERROR    = 8
+    SHARING      = 9
 
 
 class Delivery(enum.Enum, shape=2):

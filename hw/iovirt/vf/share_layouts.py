@@ -141,10 +141,11 @@ class PairEntry(data.Struct):
     reserved_0:    4
     depth:         COUNT_WIDTH  # entries, 2 to 4096
     cq_depth:      COUNT_WIDTH
+    reserved_1:    6
     limit:         COUNT_WIDTH  # most commands in flight; 0: depth - 1
-    reserved_1:    25
+    reserved_2:    19
     tail:          22  # tail doorbell of the device, in Dwords from the BAR of the function
-    reserved_2:    10
+    reserved_3:    10
 
 
 class PairState(data.Struct):
