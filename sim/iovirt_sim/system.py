@@ -29,13 +29,15 @@ ERRORS = ("none", "malformed", "unsupported", "nullified", "bus_range", "poisone
           "memory_read_abort", "unhandled_message", "fault_lost", "msi_denied", "msi_ecc",
           "msi_write_error", "queue_stopped", "peer_denied", "pio_timeout", "pio_unsupported",
           "pio_abort", "pio_poison", "pio_link_down", "pio_no_target", "pio_retry",
-          "completion_mismatch", "completion_late")
+          "completion_mismatch", "completion_late", "share_key", "share_address", "share_entry",
+          "share_doorbell", "share_completion", "share_table")
 COUNTERS = ("requests", "hits", "misses", "walks", "prefetch_walks", "table_reads", "faults",
             "faults_lost", "invalidations", "fences", "fence_clocks", "reads", "writes",
             *(f"error_{name}" for name in ERRORS[1:15]), "errors_lost",
-            *(f"error_{name}" for name in ERRORS[15:]), "interrupts", "events_dropped",
+            *(f"error_{name}" for name in ERRORS[15:26]), "interrupts", "events_dropped",
             "heads_forged", "irt_corrected", "records", "notifications", "pio_reads", "pio_writes",
-            "pio_absent", "pio_masked")
+            "pio_absent", "pio_masked", *(f"error_{name}" for name in ERRORS[26:]), "commands",
+            "commands_completed", "shared_lost", "guests_frozen")
 
 
 @dataclass(frozen=True)

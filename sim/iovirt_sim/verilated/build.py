@@ -74,6 +74,14 @@ class Design:
         return cls(f"full_{config.name}", make, config.hash, config)
 
     @classmethod
+    def of_weak(cls, config):
+        """Return the whole block with switches for the defences of sharing."""
+        def make():
+            from iovirt.top import IOVirt
+            return IOVirt(config, weak=True)
+        return cls(f"weak_{config.name}", make, config.hash, config)
+
+    @classmethod
     def of_remap(cls, config):
         """Return the remap engine alone, with its request stream at the edge."""
         def make():

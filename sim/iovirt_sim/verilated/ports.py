@@ -77,7 +77,7 @@ def write_header(description):
     for macro, port in (("REQUEST", "request__valid"), ("RETIRE", "retire__0__valid"),
                         ("FC", "tx_fc_ph"), ("NP_RELEASE", "np_release"),
                         ("LINK_UP", "link_up"), ("IRQ_WIRES", "irq_wires"),
-                        ("PIO_RUSER", "pio__ruser")):
+                        ("PIO_RUSER", "pio__ruser"), ("WEAKEN", "weaken")):
         if port in widths:
             lines.append(f"#define IOVIRT_HAS_{macro} 1")
     return "\n".join(lines) + "\n"

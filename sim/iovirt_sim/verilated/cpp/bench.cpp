@@ -142,6 +142,9 @@ void Bench::cycle() {
 #ifdef IOVIRT_HAS_LINK_UP
     put(model_.link_up, link_);
 #endif
+#ifdef IOVIRT_HAS_WEAKEN
+    put(model_.weaken, settings.weaken);
+#endif
 #ifdef IOVIRT_HAS_FC
     put(model_.tx_fc_ph, settings.fc_header), put(model_.tx_fc_pd, settings.fc_data);
     put(model_.tx_fc_nph, settings.fc_header), put(model_.tx_fc_npd, settings.fc_data);

@@ -39,7 +39,8 @@
     X(device_jitter, 0)         /* random clocks on top: answers overtake each other */            \
     X(device_split, 0)          /* boundary at which answers are split, 0: only at the MPS */      \
     X(report_requests, 0)       /* events for TLPs to devices, even if devices are there */        \
-    X(records_unordered, 0)     /* records of one source may come from several queues */
+    X(records_unordered, 0)     /* records of one source may come from several queues */           \
+    X(weaken, 0)                /* defences that are off, in a design built for that */
 
 #define IOVIRT_STATISTICS(X)                                                                       \
     X(cycles) X(tlps_sent) X(rx_beats) X(tlps_received) X(tx_beats)                                \
