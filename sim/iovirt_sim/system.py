@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .drivers import InterruptDriver, PioDriver, Registers
+from .drivers import InterruptDriver, PioDriver, Registers, SharingDriver
 from .platform import FAULTS, FQH, FQT, Platform, iotinval_gvma
 from .tables import PTE
 from .tlp import Tlp
@@ -102,6 +102,10 @@ class System:
     def pio(self, **options):
         """Return a driver of programmed I/O."""
         return PioDriver(self, **options)
+
+    def sharing(self, **options):
+        """Return a driver of the sharing block."""
+        return SharingDriver(self, **options)
 
     # What is prepared
 
