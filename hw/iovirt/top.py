@@ -18,17 +18,19 @@ from .pcie.transmitter import KINDS, Transmitter
 from .pcie.unclaimed import Unclaimed
 from .pio.engine import PioEngine
 from .remap.engine import VECTORS, RemapEngine
-from .stream import StreamQueue
 from .top_interrupts import connect_interrupts
 from .top_pio import connect_pio
 from .top_registers import connect_control, connect_counters, connect_errors
+from .top_translation import connect_translation
 
 __all__ = ["IOVirt", "connect_table", "csr_address_width"]
 
 
 def csr_address_width(config):
-    """Return the width of register addresses: 16 pages, or 512 with the pages of interrupts."""
-    return 21 if config.irq.enable else 16
+    """Return the width of register addresses: 16 pages, 512 with the pages of interrupts, and 1024
+    with those of sharing.
+    """
+    return 22 if config.vf.enable else 21 if config.irq.enable else 16
 
 
 def connect_table(m, engine, table, *, first_writer=0):
@@ -196,7 +198,7 @@ class IOVirt(wiring.Component):
             self.wsi.eq(remap.wsi),
             lost_faults.event.eq(remap.events.faults_lost),
         ]
-        self._translation(m, dma, remap)
+        connect_translation(m, dma, remap)
         if irq:
             m.submodules.interrupts = interrupts = self._interrupts
             ready.append(connect_interrupts(m, self, interrupts, receiver=receiver, dma=dma,
@@ -227,23 +229,3 @@ class IOVirt(wiring.Component):
         connect_counters(m, bank, receiver=receiver, remap=remap, table=table)
         m.d.comb += bank.errors_lost.count.increment.eq(Cat(lost).any())
         return m
-
-    def _translation(self, m, dma, remap):
-        # Until a virtual function is attributed, a device is its requester ID. The queue keeps the
-        # choice among requests of the data path and that among sources of the lookup apart.
-        m.submodules.requests = requests = StreamQueue(dma.request.payload.shape(), depth=2)
-        connect(m, dma.request, requests.i)
-        request, access = requests.o, remap.request.p.access
-        m.d.comb += [
-            remap.request.valid.eq(request.valid),
-            request.ready.eq(remap.request.ready),
-            *(access[name].eq(request.p[name])
-              for name in ("device_id", "pv", "pid", "priv", "exec", "write", "at", "iova")),
-            *(remap.request.p[name].eq(request.p[name]) for name in ("source", "id", "bypass")),
-            dma.result.valid.eq(remap.result.valid),
-            remap.result.ready.eq(dma.result.ready),
-            *(dma.result.p[name].eq(remap.result.p[name])
-              for name in ("ok", "ca", "ppn", "id", "epoch")),
-        ]
-        for n in range(len(self._dma.retire)):
-            connect(m, dma.retire[n], remap.retire[n])
