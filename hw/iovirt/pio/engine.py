@@ -5,7 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from iovirt.config import PcieConfig, PioConfig
-from iovirt.pcie.layouts import STAMP_WIDTH, ErrorRecord, completion_beat, tlp_beat
+from iovirt.pcie.layouts import (
+    STAMP_WIDTH,
+    ErrorCause,
+    ErrorRecord,
+    completion_beat,
+    tlp_beat,
+)
 
 from .aer import PortEventSignature
 from .cfg_mgmt import CfgMgmtPort
@@ -13,7 +19,7 @@ from .config_layouts import CfgMgmtSignature, PioNotice, RetrySignature
 from .config_unit import ConfigUnit
 from .error_ring import COUNT_WIDTH, ErrorRing
 from .front import PioFront
-from .layouts import PioError, Policy
+from .layouts import PageAccess, PageAnswer, PageError, PioError, Policy
 from .requester import Requester
 from .root_errors import PortMessageSignature
 from .root_port import RootPort
@@ -87,6 +93,8 @@ class PioEngine(wiring.Component):
         Of the TLP streams.
     pio : :class:`PioConfig`
     pcie : :class:`PcieConfig`
+    pages : :class:`bool`
+        Somebody serves the doorbell aperture.
 
     Members
     -------
@@ -106,6 +114,8 @@ class PioEngine(wiring.Component):
         Quotas; see :class:`Requester`.
     retry : ``In(RetrySignature())``
         See :class:`ConfigUnit`.
+    page : ``Out(stream.Signature(PageAccess))``, page_answer, page_error : ``In(...)``
+        See :class:`PioFront`; records of what has failed there. Only with ``pages``.
     ring : ``Out(RingSignature(...))``, segment : ``In(8)``
         Errors.
     port : ``Out(PortSettings())``
@@ -128,21 +138,27 @@ class PioEngine(wiring.Component):
         See :class:`Requester`.
     """
 
-    def __init__(self, *, data_width, pio, pcie):
+    def __init__(self, *, data_width, pio, pcie, pages=False):
         if not isinstance(pio, PioConfig):
             raise TypeError(f"Programmed I/O configuration must be a PioConfig, not {pio!r}")
         if not isinstance(pcie, PcieConfig):
             raise TypeError(f"PCIe configuration must be a PcieConfig, not {pcie!r}")
         self.pio     = pio
         self.pcie    = pcie
+        self.pages   = pages
         self.builtin = pio.root_port == "builtin"
         self._front  = PioFront(data_width=data_width, pio=pio,
-                                max_payload_bytes=pcie.max_payload_bytes)
+                                max_payload_bytes=pcie.max_payload_bytes, pages=pages)
         self._requester = Requester(data_width=data_width, pio=pio,
                                     owner_width=self._front.owner_width)
         self._config = ConfigUnit(owner_width=self._front.owner_width, pio=pio,
                                   request_owner_width=self._front.owner_width)
         tlp, width = stream.Signature(tlp_beat(data_width)), pio.address_width
+        served = {
+            "page":        Out(stream.Signature(PageAccess)),
+            "page_answer": In(stream.Signature(PageAnswer)),
+            "page_error":  In(stream.Signature(PageError)),
+        } if pages else {}
         header = {
             "event":           In(PortEventSignature()),
             "message":         In(PortMessageSignature()),
@@ -174,6 +190,7 @@ class PioEngine(wiring.Component):
             "segment":      In(8),
             "port":         Out(PortSettings()),
             **header,
+            **served,
             "error":        Out(stream.Signature(ErrorRecord)),
             "notice":       Out(stream.Signature(PioNotice)),
             **{name: Out(1) for name in ("lost", "absent", "masked", "read_sent", "write_sent",
@@ -186,7 +203,7 @@ class PioEngine(wiring.Component):
         m.submodules.front     = front     = self._front
         m.submodules.requester = requester = self._requester
         m.submodules.config    = config    = self._config
-        m.submodules.errors    = ring      = ErrorRing(pio=self.pio, ports=3)
+        m.submodules.errors    = ring      = ErrorRing(pio=self.pio, ports=3 + self.pages)
         outer, port = flipped(self), self.port
         connect(m, outer.bus, front.bus)
         connect(m, front.tx, outer.posted)
@@ -240,7 +257,20 @@ class PioEngine(wiring.Component):
         for inner, given in zip(front.windows, self.windows, strict=True):
             m.d.comb += [inner.eq(given), inner.blocked.eq(~port.memory)]
         self._header(m, config)
+        if self.pages:
+            self._serve_pages(m, front, ring.i[3])
         return m
+
+    def _serve_pages(self, m, front, ring):
+        connect(m, front.page, flipped(self.page))
+        connect(m, flipped(self.page_answer), front.page_answer)
+        error, record = self.page_error, ring.payload
+        m.d.comb += [
+            ring.valid.eq(error.valid),
+            error.ready.eq(ring.ready),
+            record.cause.eq(ErrorCause.PIO_NO_TARGET),
+            *(record[name].eq(error.payload[name]) for name in ("core", "guest", "address")),
+        ]
 
     def _header(self, m, config):
         port = self.port

@@ -7,12 +7,14 @@ from amaranth.lib.wiring import In, Out
 from iovirt.axi import Axi4Signature
 from iovirt.config import PioConfig
 from iovirt.pcie.layouts import tlp_beat
-from iovirt.stream import StreamArbiter, StreamQueue
+from iovirt.stream import PassingQueue, StreamArbiter, StreamQueue
 
 from .answer_order import token_width
 from .bursts import BurstIntake
 from .front_errors import FrontErrors
 from .layouts import (
+    PageAccess,
+    PageAnswer,
     PioError,
     Policy,
     config_access,
@@ -56,11 +58,14 @@ class PioFront(wiring.Component):
       core can hold the others for as long as its own accesses take, which is what their time-outs
       allow; no quota holds here. Reads that wait for their quota or for the configuration unit
       hold nobody who finds a slot.
+    * With ``pages``, the doorbell aperture is served like configuration space, but by a way of its
+      own: accesses to it and to configuration space wait for each other only within an ID.
     * Nothing here delays ends of requests: there is a place for each, however long a core leaves
       R waiting.
 
     From AR to ``request`` it takes 2 clocks, from ``finish`` or ``answer`` to R 3 clocks, and 4 if
     the order of an ID has delayed it; from AW and W to ``tx`` 7 clocks, and from there to B 5.
+    To ``page`` it takes 2 clocks from AR and 9 from AW and W.
     1 read and 1 write of up to 8 bytes per clock; 8 bytes of writes per clock; 1 row or beat of
     reads per clock, and within one ID 1 piece per 2 clocks. After reset it takes a clock per slot
     or ID, whichever are more but at most 256 of IDs, until accesses are served.
@@ -71,6 +76,8 @@ class PioFront(wiring.Component):
         Of the TLP streams. ``owner_width`` follows from the parameters.
     pio : :class:`iovirt.config.PioConfig`
         Shape of the port.
+    pages : :class:`bool`
+        Somebody serves the doorbell aperture. Else it is reserved.
 
     Members
     -------
@@ -79,7 +86,7 @@ class PioFront(wiring.Component):
     ecam, windows, doorbells : ``In(ecam_window(...))``, ``In(memory_window(...)).array(...)``, \
             ``In(aperture(...))``
         The map, from registers. If windows overlap, the ECAM window comes first and then the
-        lowest number. The doorbell aperture is reserved: nothing is there yet.
+        lowest number, then the doorbell aperture, which is served up to 256 MiB.
     no_window : ``In(Policy)``
         For accesses that hit none of them.
     max_payload, max_read : ``In(3)``
@@ -99,13 +106,17 @@ class PioFront(wiring.Component):
     config : ``Out(stream.Signature(config_access(...)))``, \
             ``answer`` : ``In(stream.Signature(config_answer(...)))``
         Accesses to configuration space.
+    page : ``Out(stream.Signature(PageAccess))``, \
+            ``page_answer`` : ``In(stream.Signature(PageAnswer))``
+        Accesses to the doorbell aperture, of up to 1 Dword or not ``legal``. Whoever answers them
+        leaves the records of those that fail. Only with ``pages``.
     error : ``Out(stream.Signature(PioError))``, ``error_lost`` : ``Out(1)``
         What went nowhere and was dropped. Pulse: a record found no place.
     read_sent, write_sent : ``Out(1)``
         Pulses: a request was handed over, a write was sent.
     """
 
-    def __init__(self, *, data_width, pio, max_payload_bytes):
+    def __init__(self, *, data_width, pio, max_payload_bytes, pages=False):
         if data_width not in (64, 128, 256, 512):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if not isinstance(pio, PioConfig):
@@ -116,15 +127,21 @@ class PioFront(wiring.Component):
         self.data_width        = data_width
         self.pio               = pio
         self.max_payload_bytes = max_payload_bytes
+        self.pages             = pages
         owner = read_owner(data_width=data_width, max_read_bytes=pio.max_read_bytes,
                            slots=pio.reads)
         self.owner_width = owner_width = max(owner.size, token_width(write_slots(pio)))
-        self._read  = ReadPath(data_width=data_width, pio=pio, owner_width=owner_width)
+        self._read  = ReadPath(data_width=data_width, pio=pio, owner_width=owner_width,
+                                pages=pages)
         self._write = WritePath(data_width=data_width, pio=pio, owner_width=owner_width,
-                                max_payload_bytes=max_payload_bytes)
+                                max_payload_bytes=max_payload_bytes, pages=pages)
         self._bus = Axi4Signature(data_width=pio.data_width, address_width=pio.address_width,
                                   id_width=pio.id_width, ruser_width=1)
         request = np_request(owner_width=owner_width, max_read_bytes=pio.max_read_bytes)
+        served = {
+            "page":        Out(stream.Signature(PageAccess)),
+            "page_answer": In(stream.Signature(PageAnswer)),
+        } if pages else {}
         super().__init__({
             "bus":          In(self._bus),
             "ecam":         In(ecam_window(address_width=pio.address_width)),
@@ -143,6 +160,7 @@ class PioFront(wiring.Component):
             "release":      Out(stream.Signature(released())),
             "config":       Out(stream.Signature(config_access(owner_width=owner_width))),
             "answer":       In(stream.Signature(config_answer(owner_width=owner_width))),
+            **served,
             "error":        Out(stream.Signature(PioError)),
             "error_lost":   Out(1),
             "read_sent":    Out(1),
@@ -157,6 +175,8 @@ class PioFront(wiring.Component):
             self._elaborate_address(m, name, path)
         self._elaborate_channels(m, read, write)
         self._elaborate_config(m, read, write)
+        if self.pages:
+            self._elaborate_pages(m, read, write)
         m.submodules.errors = errors = FrontErrors(ports=2)
         wiring.connect(m, read.error, errors.i[0])
         wiring.connect(m, write.error, errors.i[1])
@@ -233,11 +253,24 @@ class PioFront(wiring.Component):
         wiring.connect(m, reads.o, arbiter.i[0])
         wiring.connect(m, write.config, arbiter.i[1])
         wiring.connect(m, arbiter.o, wiring.flipped(self.config))
-        answer = self.answer
+        self._share_answer(m, self.answer, read.answer, write.answer)
+
+    def _elaborate_pages(self, m, read, write):
+        # Writes have a queue of their own.
+        m.submodules.page_reads = reads = PassingQueue(PageAccess, depth=self.pio.reads)
+        m.submodules.page = arbiter = StreamArbiter(PageAccess, ports=2)
+        wiring.connect(m, read.page, reads.i)
+        wiring.connect(m, reads.o, arbiter.i[0])
+        wiring.connect(m, write.page, arbiter.i[1])
+        wiring.connect(m, arbiter.o, wiring.flipped(self.page))
+        m.d.comb += write.page_policy.eq(self.doorbells.policy)
+        self._share_answer(m, self.page_answer, read.page_answer, write.page_answer)
+
+    def _share_answer(self, m, answer, read, write):
         m.d.comb += [
-            read.answer.valid.eq(answer.valid & ~answer.payload.write),
-            write.answer.valid.eq(answer.valid & answer.payload.write),
-            read.answer.payload.eq(answer.payload),
-            write.answer.payload.eq(answer.payload),
-            answer.ready.eq(Mux(answer.payload.write, write.answer.ready, read.answer.ready)),
+            read.valid.eq(answer.valid & ~answer.payload.write),
+            write.valid.eq(answer.valid & answer.payload.write),
+            read.payload.eq(answer.payload),
+            write.payload.eq(answer.payload),
+            answer.ready.eq(Mux(answer.payload.write, write.ready, read.ready)),
         ]

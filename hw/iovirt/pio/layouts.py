@@ -11,6 +11,9 @@ __all__ = [
     "TAG_WIDTH",
     "FinishStatus",
     "NpKind",
+    "PageAccess",
+    "PageAnswer",
+    "PageError",
     "PioError",
     "Policy",
     "config_access",
@@ -109,6 +112,35 @@ def config_answer(*, owner_width):
         "status": FinishStatus,
         "data":   32,           # in the lanes of `be`
     })
+
+
+class PageAccess(data.Struct):
+    """An access to the pages of guests."""
+
+    write:   1
+    address: 28         # offset in the doorbell aperture
+    be:      4
+    data:    32         # in the lanes of `be`
+    legal:   1          # 1, 2 or 4 bytes, aligned
+    core:    CORE_WIDTH
+    owner:   16         # returned with the answer
+
+
+class PageAnswer(data.Struct):
+    """Its end."""
+
+    owner: 16
+    write: 1
+    ok:    1   # else the policy of the aperture says what the core gets
+    data:  32  # in the lanes of `be`
+
+
+class PageError(data.Struct):
+    """A record of a failed access to the pages of guests."""
+
+    core:    CORE_WIDTH
+    guest:   8
+    address: 28
 
 
 class PioError(data.Struct):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from iovirt.stream import StreamArbiter
 
 from .answer_order import token
-from .layouts import TAG_WIDTH, config_answer, finish
+from .layouts import TAG_WIDTH, FinishStatus, PageAnswer, config_answer, finish
 from .read_layouts import read_end, read_owner, read_result, row_width
 
 __all__ = ["ReadEnds"]
@@ -26,12 +26,16 @@ class ReadEnds(wiring.Component):
     ----------
     data_width, max_read_bytes, slots, owner_width : :class:`int`
         See :class:`ReadSplitter`.
+    pages : :class:`bool`
+        See :class:`ReadSplitter`.
 
     Members
     -------
     finish : ``In(stream.Signature(finish(...)))``
     answer : ``In(stream.Signature(config_answer(...)))``
         Only those of reads.
+    page_answer : ``In(stream.Signature(PageAnswer))``
+        The same of the pages of guests. Only with ``pages``.
     refused : ``In(stream.Signature(read_end(...)))``
     token : ``Out(stream.Signature(token(...)))``
         To the order of answers.
@@ -41,7 +45,8 @@ class ReadEnds(wiring.Component):
         Tag, row and slot of the end of the last clock.
     """
 
-    def __init__(self, *, data_width, max_read_bytes, slots, owner_width):
+    def __init__(self, *, data_width, max_read_bytes, slots, owner_width, pages=False):
+        self.pages  = pages
         buffer = {"data_width": data_width, "max_read_bytes": max_read_bytes, "slots": slots}
         self._end   = read_end(**buffer)
         self._owner = read_owner(**buffer)
@@ -49,6 +54,7 @@ class ReadEnds(wiring.Component):
         super().__init__({
             "finish":  In(stream.Signature(finish(owner_width=owner_width))),
             "answer":  In(stream.Signature(config_answer(owner_width=owner_width))),
+            **({"page_answer": In(stream.Signature(PageAnswer))} if pages else {}),
             "refused": In(stream.Signature(self._end)),
             "token":   Out(stream.Signature(token(slots=slots))),
             "result":  Out(wiring.Signature({
@@ -60,7 +66,7 @@ class ReadEnds(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ends = ends = StreamArbiter(self._end, ports=3)
+        m.submodules.ends = ends = StreamArbiter(self._end, ports=3 + self.pages)
         finish, answer = self.finish, self.answer
         for source, end in ((finish, ends.i[0]), (answer, ends.i[1])):
             m.d.comb += [
@@ -72,6 +78,15 @@ class ReadEnds(wiring.Component):
             ]
         m.d.comb += [ends.i[0].payload.tag.eq(finish.payload.tag), ends.i[0].payload.tagged.eq(1)]
         wiring.connect(m, wiring.flipped(self.refused), ends.i[2])
+        if self.pages:
+            page, told = self.page_answer, ends.i[3].payload
+            m.d.comb += [
+                ends.i[3].valid.eq(page.valid),
+                page.ready.eq(ends.i[3].ready),
+                Value.cast(told.owner.token).eq(page.payload.owner),
+                told.status.eq(Mux(page.payload.ok, FinishStatus.OK, FinishStatus.NO_TARGET)),
+                told.data.eq(page.payload.data),
+            ]
 
         end, early = ends.o.payload, self.early
         m.d.comb += [

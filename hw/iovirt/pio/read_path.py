@@ -34,6 +34,8 @@ class ReadPath(wiring.Component):
     data_width, owner_width : :class:`int`
         Of the TLP streams; of requests.
     pio : :class:`iovirt.config.PioConfig`
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -45,10 +47,11 @@ class ReadPath(wiring.Component):
     and those of :class:`PioFront`.
     """
 
-    def __init__(self, *, data_width, pio, owner_width):
+    def __init__(self, *, data_width, pio, owner_width, pages=False):
+        self.pages = pages
         address = {"address_width": pio.address_width}
         buffer  = {"data_width": data_width, "max_read_bytes": pio.max_read_bytes}
-        ends = {**buffer, "slots": pio.reads, "owner_width": owner_width}
+        ends = {**buffer, "slots": pio.reads, "owner_width": owner_width, "pages": pages}
         self._splitter = ReadSplitter(
             id_width=pio.id_width, core_id_bits=pio.core_id_bits, windows=pio.windows, **address,
             **ends)
@@ -60,6 +63,7 @@ class ReadPath(wiring.Component):
         super().__init__({
             **{name: splitter[name] for name in ("i", "request", "config", "error")},
             **{name: ends[name] for name in ("finish", "answer")},
+            **({"page": splitter["page"], "page_answer": ends["page_answer"]} if pages else {}),
             "ecam":      In(ecam_window(**address)),
             "windows":   In(memory_window(**address)).array(pio.windows),
             "doorbells": In(aperture(**address)),
@@ -77,9 +81,9 @@ class ReadPath(wiring.Component):
         m.submodules.ends     = ends     = self._ends
         m.submodules.order    = order    = self._order
         m.submodules.data     = data     = self._data
-        for name in ("request", "config", "error"):
+        for name in ("request", "config", "error", *["page"] * self.pages):
             wiring.connect(m, getattr(splitter, name), wiring.flipped(getattr(self, name)))
-        for name in ("finish", "answer"):
+        for name in ("finish", "answer", *["page_answer"] * self.pages):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(ends, name))
         for name in ("fetch", "release", "o"):
             wiring.connect(m, getattr(data, name), wiring.flipped(getattr(self, name)))

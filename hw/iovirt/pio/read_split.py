@@ -9,9 +9,9 @@ from iovirt.pcie.layouts import ErrorCause
 
 from .answer_order import class_of, token
 from .bursts import burst
-from .layouts import FinishStatus, PioError, Policy, config_access, np_request
+from .layouts import FinishStatus, PageAccess, PioError, Policy, config_access, np_request
 from .read_layouts import read_end, read_owner, read_record, row_width
-from .target import target, target_of
+from .target import goes_to_page, target, target_of
 from .windows import PAGE_LOG2, aperture, ecam_window, memory_window
 
 __all__ = ["ReadSplitter"]
@@ -36,6 +36,8 @@ class ReadSplitter(wiring.Component):
         Of the AXI port; high bits of an ID that tell the core; windows onto device memory.
     max_read_bytes, slots, owner_width : :class:`int`
         Largest read, pieces in flight, width of owners.
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -49,13 +51,15 @@ class ReadSplitter(wiring.Component):
         Pulse ``en`` keeps ``record`` for ``slot``.
     request : ``Out(stream.Signature(np_request(...)))``
     config : ``Out(stream.Signature(config_access(...)))``
+    page : ``Out(stream.Signature(PageAccess))``
+        Only with ``pages``; as configuration space, whatever the burst is.
     refused : ``Out(stream.Signature(read_end(...)))``
         Ends of what is no request.
     error : ``Out(stream.Signature(PioError, always_ready=True))``
     """
 
     def __init__(self, *, data_width, id_width, address_width, core_id_bits, windows,
-                 max_read_bytes, slots, owner_width):
+                 max_read_bytes, slots, owner_width, pages=False):
         self.data_width     = data_width
         self.id_width       = id_width
         self.address_width  = address_width
@@ -63,6 +67,7 @@ class ReadSplitter(wiring.Component):
         self.max_read_bytes = max_read_bytes
         self.slots          = slots
         self.owner_width    = owner_width
+        self.pages          = pages
         buffer = {"data_width": data_width, "max_read_bytes": max_read_bytes, "slots": slots}
         self._owner  = read_owner(**buffer)
         self._record = read_record(id_width=id_width, max_read_bytes=max_read_bytes)
@@ -83,6 +88,7 @@ class ReadSplitter(wiring.Component):
                 "en": Out(1), "slot": Out(range(slots)), "record": Out(self._record)})),
             "request":   Out(stream.Signature(request)),
             "config":    Out(stream.Signature(config_access(owner_width=owner_width))),
+            **({"page":  Out(stream.Signature(PageAccess))} if pages else {}),
             "refused":   Out(stream.Signature(read_end(**buffer))),
             "error":     Out(stream.Signature(PioError, always_ready=True)),
         })
@@ -90,7 +96,7 @@ class ReadSplitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         piece = Signal(data.StructLayout({
-            "id": self.id_width, "target": target(),
+            "id": self.id_width, "target": target(pages=self.pages),
             "first": PAGE_LOG2, "stop": PAGE_LOG2, "length_dw": PAGE_LOG2 - 2,
             "one_dw": 1, "len": 8, "size": 3, "legal": 1, "last": 1}))
         valid, fresh, moves, enters = Signal(), Signal(), Signal(), Signal()
@@ -126,7 +132,7 @@ class ReadSplitter(wiring.Component):
         started, position = Signal(), Signal(PAGE_LOG2)
         first, crosses = Signal(PAGE_LOG2), Signal()
         final, address = Signal(), Signal(self.address_width)
-        where = target_of(m, i, self, address)
+        where = target_of(m, i, self, address, pages=self.pages)
         m.d.comb += [
             first.eq(Mux(started, position, i.address[:PAGE_LOG2])),
             address.eq(Cat(first, i.address[PAGE_LOG2:])),
@@ -189,7 +195,16 @@ class ReadSplitter(wiring.Component):
         m.d.comb += [low.eq(0xF << piece.first[:2]), high.eq(0xF >> ~piece.stop[:2])]
 
         request, config, refused = self.request, self.config, self.refused
-        none = ~where.memory & ~where.config
+        to_page, page_ready = goes_to_page(where), C(0)
+        if self.pages:
+            page, page_ready = self.page, self.page.ready
+            m.d.comb += [
+                page.valid.eq(valid & to_page),
+                *(page.payload[name].eq(config.payload[name])
+                  for name in ("address", "be", "legal", "core")),
+                page.payload.owner.eq(owner.token),
+            ]
+        none = ~where.memory & ~where.config & ~to_page
         m.d.comb += [
             request.valid.eq(valid & where.memory),
             request.payload.address.eq(Cat(C(0, 2), where.address[2:])),
@@ -216,7 +231,8 @@ class ReadSplitter(wiring.Component):
             refused.payload.owner.eq(owner),
             refused.payload.status.eq(FinishStatus.NO_TARGET),
             moves.eq(valid & Mux(where.memory, request.ready,
-                                 Mux(where.config, config.ready, refused.ready))),
+                                 Mux(where.config, config.ready,
+                                     Mux(to_page, page_ready, refused.ready)))),
 
             self.error.valid.eq(refused.valid & refused.ready),
             self.error.payload.cause.eq(ErrorCause.PIO_NO_TARGET),

@@ -6,10 +6,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from iovirt.axi import Resp
-from iovirt.stream import StreamArbiter, StreamQueue
+from iovirt.stream import PassingQueue, StreamArbiter, StreamQueue
 
 from .answer_order import CLASS_WIDTH, AnswerOrder, class_of, token
-from .layouts import FinishStatus, Policy, config_access, config_answer
+from .layouts import FinishStatus, PageAccess, PageAnswer, Policy, config_access, config_answer
+from .target import goes_to_page
 from .write_layouts import write_end
 from .write_send import write_done
 
@@ -17,8 +18,8 @@ __all__ = ["WriteAnswers"]
 
 
 class WriteAnswers(wiring.Component):
-    """Answer writes in the order of their IDs; those of configuration space when they are done
-    (Server SoC ECM_020).
+    """Answer writes in the order of their IDs; those of configuration space, and of the pages of
+    guests, when they are done (Server SoC ECM_020).
 
     A posted write is done when it comes, and is answered at once unless an earlier one of its ID
     still waits for configuration space; only then it takes a slot. So a slow access holds the
@@ -26,7 +27,8 @@ class WriteAnswers(wiring.Component):
     writes stop, because AW is one channel, until an access ends: at the latest by its time-out
     (and repetitions). With slots for all that cores can have outstanding, this does not happen.
 
-    Latency is 4 clocks from ``done`` to ``o`` for a posted write; throughput is 1 answer per clock.
+    Latency is 4 clocks from ``done`` to ``o`` for a posted write, and 1 clock to ``page``;
+    throughput is 1 answer per clock.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ class WriteAnswers(wiring.Component):
     slots, owner_width : :class:`int`
         Writes that wait for configuration space or behind such a write, at least 8; width of the
         owner of an access.
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -46,23 +50,34 @@ class WriteAnswers(wiring.Component):
     config : ``Out(stream.Signature(config_access(...)))``
     answer : ``In(stream.Signature(config_answer(...)))``
         Only those of writes.
+    page_policy : ``In(Policy)``, \
+            ``page`` : ``Out(stream.Signature(PageAccess))``, \
+            ``page_answer`` : ``In(stream.Signature(PageAnswer))``
+        The same of the pages of guests. Only with ``pages``.
     o : ``Out(stream.Signature(write_end(...)))``
     """
 
-    def __init__(self, *, id_width, core_id_bits, slots, owner_width):
+    def __init__(self, *, id_width, core_id_bits, slots, owner_width, pages=False):
         if not isinstance(slots, int) or slots < 8:
             raise ValueError(f"Number of slots must be an integer of at least 8, not {slots!r}")
         self.id_width     = id_width
         self.core_id_bits = core_id_bits
         self.slots        = slots
         self.owner_width  = owner_width
-        done = write_done(id_width=id_width)
+        self.pages        = pages
+        done = write_done(id_width=id_width, pages=pages)
+        served = {
+            "page_policy": In(Policy),
+            "page":        Out(stream.Signature(PageAccess)),
+            "page_answer": In(stream.Signature(PageAnswer)),
+        } if pages else {}
         super().__init__({
             "room":          Out(1),
             "done":          In(stream.Signature(done, always_ready=True)),
             "config_policy": In(Policy),
             "config":        Out(stream.Signature(config_access(owner_width=owner_width))),
             "answer":        In(stream.Signature(config_answer(owner_width=owner_width))),
+            **served,
             "o":             Out(stream.Signature(write_end(id_width=id_width))),
         })
 
@@ -79,11 +94,12 @@ class WriteAnswers(wiring.Component):
     def _elaborate_done(self, m, order, idle):
         # One clock after `look` it is known whether anything of this class is in flight.
         now, valid, takes = Signal.like(self.done.payload), Signal(), Signal()
+        waits = now.config | goes_to_page(now)
         used, direct = Signal(range(self.slots + 1)), self._direct
         m.d.sync += [valid.eq(self.done.valid), now.eq(self.done.payload)]
         m.d.comb += [
             order.look.eq(class_of(self.done.payload.end.id)),
-            takes.eq(valid & (now.config | ~order.head | ~idle)),
+            takes.eq(valid & (waits | ~order.head | ~idle)),
             order.free.ready.eq(takes),
             order.take.en.eq(takes),
             order.take.token.eq(order.free.payload),
@@ -111,27 +127,45 @@ class WriteAnswers(wiring.Component):
             access.legal.eq(now.register),
             access.core.eq(now.end.id[self.id_width - self.core_id_bits:]),
             access.owner.eq(order.take.token),
-            self._posted.i.valid.eq(takes & ~now.config),
+            self._posted.i.valid.eq(takes & ~waits),
             self._posted.i.payload.token.eq(order.take.token),
             self._posted.i.payload.resp.eq(now.end.resp),
             self._ids.en.eq(takes),
             self._ids.addr.eq(order.free.payload.slot),
             self._ids.data.eq(now.end.id),
         ]
+        if self.pages:
+            # The same, but without delay.
+            m.submodules.pages = pages = PassingQueue(PageAccess, depth=self.slots)
+            wiring.connect(m, pages.o, wiring.flipped(self.page))
+            page = pages.i.payload
+            m.d.comb += [
+                pages.i.valid.eq(valid & now.page),
+                *(page[name].eq(access[name])
+                  for name in ("write", "address", "be", "data", "legal", "core", "owner")),
+            ]
 
     def _elaborate_ends(self, m, order):
         end = data.StructLayout({"token": token(slots=self.slots), "resp": Resp})
         m.submodules.posted = self._posted = posted = StreamQueue(end, depth=self.slots)
-        m.submodules.ends = ends = StreamArbiter(end, ports=2)
-        answer, told = self.answer, ends.i[1].payload
-        failed = ((answer.payload.status != FinishStatus.OK)
-                  & (self.config_policy == Policy.ERROR))
+        m.submodules.ends = ends = StreamArbiter(end, ports=2 + self.pages)
         wiring.connect(m, posted.o, ends.i[0])
+
+        def tell(port, answer, failed):
+            told = ends.i[port].payload
+            m.d.comb += [
+                ends.i[port].valid.eq(answer.valid),
+                answer.ready.eq(ends.i[port].ready),
+                Value.cast(told.token).eq(answer.payload.owner),
+                told.resp.eq(Mux(failed, Resp.SLVERR, Resp.OKAY)),
+            ]
+
+        tell(1, self.answer, (self.answer.payload.status != FinishStatus.OK)
+                             & (self.config_policy == Policy.ERROR))
+        if self.pages:
+            tell(2, self.page_answer,
+                 ~self.page_answer.payload.ok & (self.page_policy == Policy.ERROR))
         m.d.comb += [
-            ends.i[1].valid.eq(answer.valid),
-            answer.ready.eq(ends.i[1].ready),
-            Value.cast(told.token).eq(answer.payload.owner),
-            told.resp.eq(Mux(failed, Resp.SLVERR, Resp.OKAY)),
             order.finish.valid.eq(ends.o.valid),
             order.finish.payload.eq(ends.o.payload.token),
             ends.o.ready.eq(order.finish.ready),

@@ -7,6 +7,7 @@ from amaranth.utils import exact_log2
 
 from iovirt.stream import StreamQueue
 
+from .target import goes_to_page
 from .windows import PAGE_LOG2
 from .write_layouts import QUAD_LOG2, write_job, write_unit
 
@@ -27,6 +28,8 @@ class WriteGather(wiring.Component):
     ----------
     data_width, max_payload_bytes, id_width : :class:`int`
         Of the TLP streams, largest payload that there is room for, and of the AXI port.
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -38,14 +41,15 @@ class WriteGather(wiring.Component):
         Payloads of the jobs that are TLPs: as many rows as each needs, Dword 0 at the bottom.
     """
 
-    def __init__(self, *, data_width, max_payload_bytes, id_width):
+    def __init__(self, *, data_width, max_payload_bytes, id_width, pages=False):
+        self.pages             = pages
         self.data_width        = data_width
         self.max_payload_bytes = max_payload_bytes
         self.id_width          = id_width
         super().__init__({
-            "i":           In(stream.Signature(write_unit(id_width=id_width))),
+            "i":           In(stream.Signature(write_unit(id_width=id_width, pages=pages))),
             "max_payload": In(3),
-            "job":         Out(stream.Signature(write_job(id_width=id_width))),
+            "job":         Out(stream.Signature(write_job(id_width=id_width, pages=pages))),
             "row":         Out(stream.Signature(self.data_width)),
         })
 
@@ -120,6 +124,9 @@ class WriteGather(wiring.Component):
             job.last_be.eq(Mux(~inside & ~(has_low & has_high), 0, Mux(has_high, high, low))),
             job.data.eq(Mux(has_low, now.data[:32], now.data[32:])),
         ]
+
+        if self.pages:
+            m.d.comb += job.page.eq(goes_to_page(now.source.target) & now.be.any())
 
         # A row is passed on with its last unit. A shifted run whose last unit has only the low
         # Dword has passed that with the unit before.

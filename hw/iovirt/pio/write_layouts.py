@@ -13,19 +13,19 @@ __all__ = ["QUAD_LOG2", "write_end", "write_job", "write_source", "write_unit"]
 QUAD_LOG2 = 3
 
 
-def write_source(*, id_width):
+def write_source(*, id_width, pages=False):
     """What is known of the burst of a write."""
     return data.StructLayout({
         "id":     id_width,
-        "target": target(),
+        "target": target(pages=pages),
         "legal":  1,
     })
 
 
-def write_unit(*, id_width):
+def write_unit(*, id_width, pages=False):
     """Up to 8 bytes of a write, aligned."""
     return data.StructLayout({
-        "source":   write_source(id_width=id_width),
+        "source":   write_source(id_width=id_width, pages=pages),
         "quad":     PAGE_LOG2 - QUAD_LOG2,  # of the page
         "data":     64,
         "be":       8,    # 0: only the end of a burst
@@ -34,10 +34,12 @@ def write_unit(*, id_width):
     })
 
 
-def write_job(*, id_width):
-    """A TLP of a write, an access to configuration space, or only the end of a burst."""
+def write_job(*, id_width, pages=False):
+    """A TLP of a write, an access to configuration space or to the pages of guests, or only the
+    end of a burst.
+    """
     return data.StructLayout({
-        "source":    write_source(id_width=id_width),
+        "source":    write_source(id_width=id_width, pages=pages),
         "tlp":       1,
         "config":    1,
         "ends":      1,    # the burst
@@ -46,7 +48,8 @@ def write_job(*, id_width):
         "length_dw": 11,
         "first_be":  4,
         "last_be":   4,
-        "data":      32,   # for configuration space
+        "data":      32,   # for configuration space, and pages
+        **({"page": 1} if pages else {}),
     })
 
 

@@ -26,7 +26,7 @@ class WritePath(wiring.Component):
 
         i, beats -> WriteUnits -> WriteGather -> WriteSend -> tx
                                                    | done
-                                         o <- WriteAnswers <-> config, answer
+                                         o <- WriteAnswers <-> config, answer; page, page_answer
 
     Latencies and rates are those of :class:`PioFront`. From AW and W to ``tx`` it takes 7 clocks.
 
@@ -35,6 +35,8 @@ class WritePath(wiring.Component):
     data_width, max_payload_bytes, owner_width : :class:`int`
         Of the TLP streams; of the accesses to configuration space.
     pio : :class:`iovirt.config.PioConfig`
+    pages : :class:`bool`
+        The doorbell aperture is served; see :class:`WriteAnswers`.
 
     Members
     -------
@@ -52,21 +54,26 @@ class WritePath(wiring.Component):
     and those of :class:`PioFront`.
     """
 
-    def __init__(self, *, data_width, pio, max_payload_bytes, owner_width):
+    def __init__(self, *, data_width, pio, max_payload_bytes, owner_width,
+                 pages=False):
+        self.pages = pages
         address = {"address_width": pio.address_width}
         cores   = {"id_width": pio.id_width, "core_id_bits": pio.core_id_bits}
         self._units   = WriteUnits(bus_width=pio.data_width, id_width=pio.id_width,
-                                   windows=pio.windows, **address)
+                                   windows=pio.windows, pages=pages, **address)
         self._gather  = WriteGather(data_width=data_width, id_width=pio.id_width,
-                                    max_payload_bytes=max_payload_bytes)
-        self._send    = WriteSend(data_width=data_width, **cores)
-        self._answers = WriteAnswers(slots=write_slots(pio), owner_width=owner_width, **cores)
+                                    max_payload_bytes=max_payload_bytes, pages=pages)
+        self._send    = WriteSend(data_width=data_width, pages=pages, **cores)
+        self._answers = WriteAnswers(slots=write_slots(pio), owner_width=owner_width, pages=pages,
+                                     **cores)
         units, send, answers = (part.signature.members
                                 for part in (self._units, self._send, self._answers))
         super().__init__({
             **{name: units[name] for name in ("i", "beats")},
             **{name: send[name] for name in ("tx", "error", "sent")},
             **{name: answers[name] for name in ("config", "answer", "o")},
+            **({name: answers[name] for name in ("page", "page_answer", "page_policy")}
+               if pages else {}),
             "ecam":          In(ecam_window(**address)),
             "windows":       In(memory_window(**address)).array(pio.windows),
             "doorbells":     In(aperture(**address)),
@@ -105,4 +112,8 @@ class WritePath(wiring.Component):
             units.doorbells.eq(self.doorbells),
             *(its.eq(ours) for its, ours in zip(units.windows, self.windows, strict=True)),
         ]
+        if self.pages:
+            wiring.connect(m, answers.page, wiring.flipped(self.page))
+            wiring.connect(m, wiring.flipped(self.page_answer), answers.page_answer)
+            m.d.comb += answers.page_policy.eq(self.page_policy)
         return m

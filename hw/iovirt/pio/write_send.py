@@ -9,13 +9,16 @@ from iovirt.pcie.layouts import ErrorCause, tlp_beat
 from iovirt.pcie.tlp import Fmt, RequestHeader, Type
 
 from .layouts import PioError, Policy
+from .target import goes_to_page
 from .write_layouts import write_end, write_job
 
 __all__ = ["WriteSend", "write_done"]
 
 
-def write_done(*, id_width):
-    """A burst of which nothing is left to send; a write of configuration space is not done yet."""
+def write_done(*, id_width, pages=False):
+    """A burst of which nothing is left to send; a write of configuration space, or of the pages of
+    guests, is not done yet.
+    """
     return data.StructLayout({
         "end":      write_end(id_width=id_width),
         "config":   1,
@@ -23,6 +26,7 @@ def write_done(*, id_width):
         "be":       4,
         "data":     32,
         "register": 1,
+        **({"page": 1} if pages else {}),
     })
 
 
@@ -42,6 +46,8 @@ class WriteSend(wiring.Component):
     ----------
     data_width, id_width, core_id_bits : :class:`int`
         Of the TLP streams; of the AXI port.
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -58,13 +64,14 @@ class WriteSend(wiring.Component):
         Pulse: a TLP was sent.
     """
 
-    def __init__(self, *, data_width, id_width, core_id_bits):
+    def __init__(self, *, data_width, id_width, core_id_bits, pages=False):
+        self.pages        = pages
         self.data_width   = data_width
         self.id_width     = id_width
         self.core_id_bits = core_id_bits
-        done = write_done(id_width=id_width)
+        done = write_done(id_width=id_width, pages=pages)
         super().__init__({
-            "job":          In(stream.Signature(write_job(id_width=id_width))),
+            "job":          In(stream.Signature(write_job(id_width=id_width, pages=pages))),
             "row":          In(stream.Signature(data_width)),
             "requester_id": In(16),
             "link_up":      In(1),
@@ -125,7 +132,7 @@ class WriteSend(wiring.Component):
     def _elaborate_done(self, m, job, drops, over):
         # A burst is dropped as a whole for its answer: `failed` remembers its earlier jobs.
         where, failed, fails = job.source.target, Signal(), Signal()
-        refused = ~where.memory & ~where.config
+        refused = ~where.memory & ~where.config & ~goes_to_page(where)
         dropped = job.tlp & drops
         done, error = self.done.payload, self.error.payload
         m.d.comb += [
@@ -134,6 +141,8 @@ class WriteSend(wiring.Component):
         ]
         with m.If(over):
             m.d.sync += failed.eq(fails & ~job.ends)
+        if self.pages:
+            m.d.sync += done.page.eq(job.page)
         bad = ~job.source.legal | (fails & (where.policy == Policy.ERROR))
         m.d.sync += [
             self.done.valid.eq(over & job.ends),

@@ -10,7 +10,7 @@ from iovirt.stream.picker import lowest_of
 
 from .bursts import burst
 from .layouts import Policy
-from .target import target_of
+from .target import goes_to_page, target_of
 from .windows import PAGE_LOG2, aperture, ecam_window, memory_window
 from .write_layouts import QUAD_LOG2, write_source, write_unit
 
@@ -29,7 +29,7 @@ class WriteUnits(wiring.Component):
     """Pair bursts with their data and pass on each aligned group of 8 bytes that has a strobe.
 
     A burst without device memory behind it is only its last unit, without bytes; one to
-    configuration space is one unit with its bytes if it is one beat.
+    configuration space, or to the pages of guests, is one unit with its bytes if it is one beat.
 
     Latency is 3 clocks from W. Throughput is 1 unit per clock; a beat without units takes 1 clock.
 
@@ -37,6 +37,8 @@ class WriteUnits(wiring.Component):
     ----------
     bus_width, id_width, address_width, windows : :class:`int`
         Of the AXI port; windows onto device memory.
+    pages : :class:`bool`
+        The doorbell aperture is served.
 
     Members
     -------
@@ -47,7 +49,8 @@ class WriteUnits(wiring.Component):
     o : ``Out(stream.Signature(write_unit(...)))``
     """
 
-    def __init__(self, *, bus_width, id_width, address_width, windows):
+    def __init__(self, *, bus_width, id_width, address_width, windows, pages=False):
+        self.pages         = pages
         self.bus_width     = bus_width
         self.id_width      = id_width
         self.address_width = address_width
@@ -59,14 +62,14 @@ class WriteUnits(wiring.Component):
             "windows":   In(memory_window(address_width=address_width)).array(windows),
             "doorbells": In(aperture(address_width=address_width)),
             "no_window": In(Policy),
-            "o":         Out(stream.Signature(write_unit(id_width=id_width))),
+            "o":         Out(stream.Signature(write_unit(id_width=id_width, pages=pages))),
         })
 
     def elaborate(self, platform):
         m = Module()
         # Bursts wait here with their targets.
         source = data.StructLayout({
-            "source": write_source(id_width=self.id_width),
+            "source": write_source(id_width=self.id_width, pages=self.pages),
             "offset": PAGE_LOG2, "size": 3, "single": 1})
         m.submodules.sources = sources = StreamQueue(source, depth=2)
         m.submodules.data = beats = StreamQueue(self.beats.payload.shape(), depth=2)
@@ -77,7 +80,7 @@ class WriteUnits(wiring.Component):
             self.i.ready.eq(sources.i.ready),
             into.source.id.eq(i.id),
             into.source.legal.eq(i.legal),
-            into.source.target.eq(target_of(m, i, self, i.address)),
+            into.source.target.eq(target_of(m, i, self, i.address, pages=self.pages)),
             into.offset.eq(i.address),
             into.size.eq(i.size),
             into.single.eq(i.len == 0),
@@ -99,7 +102,8 @@ class WriteUnits(wiring.Component):
         done, want = Signal(quads), Signal(quads)
         pick, rest = Signal(range(quads)), Signal(quads)
         merged, merged_be = Signal(64), Signal(8)
-        useful = where.memory | (where.config & now.single)
+        register = where.config | goes_to_page(where)
+        useful = where.memory | (register & now.single)
         lane = Signal(range(quads))
         m.d.comb += [
             want.eq(Cat(beat.strb.word_select(n, 8).any() | (merged_be.any() & (lane == n))
@@ -124,9 +128,9 @@ class WriteUnits(wiring.Component):
             *(out.data[8 * n:8 * n + 8].eq(Mux(here[n],
                                                beat.data.word_select(pick, 64)[8 * n:8 * n + 8],
                                                merged[8 * n:8 * n + 8])) for n in range(8)),
-            # Several beats are no register, but the configuration unit is to tell so.
-            out.be.eq(here | merged_be | (where.config & ~now.single)),
-            last_unit.eq((rest == 0) | where.config),
+            # Several beats are no register, but whoever serves them is to tell so.
+            out.be.eq(here | merged_be | (register & ~now.single)),
+            last_unit.eq((rest == 0) | register),
             out.ends.eq(last_unit & beat.last),
             out.register.eq(now.single & (rest == 0) & (low.any() ^ high.any())
                             & Cat((low | high) == strb for strb in REGISTERS).any()),

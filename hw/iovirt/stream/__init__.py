@@ -2,6 +2,7 @@
 
 from .arbiter import StreamArbiter
 from .credits import CreditQueue
+from .passing import PassingQueue
 from .queue import StreamQueue
 
-__all__ = ["CreditQueue", "StreamArbiter", "StreamQueue"]
+__all__ = ["CreditQueue", "PassingQueue", "StreamArbiter", "StreamQueue"]
