@@ -8,7 +8,7 @@ from iovirt_sim.streams import receive, send
 
 
 def issue():
-    return ReadIssue(lanes=4, slots=4, pieces=8, address_width=40, id_width=3)
+    return ReadIssue(lanes=4, rows=8, slots=4, pieces=8, address_width=40, id_width=3)
 
 
 def cut(*, ok=1, ca=0, peer=0, **fields):

@@ -17,6 +17,7 @@ from .layouts import (
     write_answer,
 )
 from .order import before_signature, count_signature
+from .share_layouts import contained_signature
 
 __all__ = ["Answers"]
 
@@ -29,6 +30,10 @@ class Answers(wiring.Component):
     as many transfers as there are slots, so a result never waits.
 
     A permission that leads into the aperture counts as none (rule S2).
+
+    With ``shared``, an access that is denied is contained if its ticket says so: a write goes
+    nowhere as ever, a read will be answered with success. Those that were not contained before are
+    told of, 1 clock after the result is taken.
 
     Latency is 3 clocks, throughput 1 per clock. What is kept of a write is stored a clock later
     than the rest, and before its slot leaves the queue.
@@ -43,6 +48,8 @@ class Answers(wiring.Component):
         Width of sequence numbers.
     address_width : :class:`int`
         Width of physical addresses.
+    shared : :class:`bool`
+        Functions may be shared.
 
     Members
     -------
@@ -56,16 +63,22 @@ class Answers(wiring.Component):
         Writes in the order of their results.
     read, signal : ``Out(stream.Signature(gate_request(...)))``
         Reads and signals in the order of their results. ``signal`` only if there are any.
+    contained : ``Out(contained_signature(...))``
+        Accesses of shared functions that are not permitted. Only with ``shared``.
     aperture_enable : ``In(1)``, aperture_base, aperture_mask : ``In(address_width)``
         Addresses that no device may use: those equal to the base in the bits set in the mask. Bits
         11:0 do not count.
     """
 
-    def __init__(self, *, writes, reads, classes, number_width, address_width, signals=0):
+    def __init__(self, *, writes, reads, classes, number_width, address_width, signals=0,
+                 shared=False):
         self.writes  = writes
         self.reads   = reads
         self.signals = signals
-        self.ticket  = ticket(slots=max(writes, reads, signals), classes=classes)
+        self.shared  = shared
+        tickets      = max(writes, reads, signals)
+        self.ticket  = ticket(slots=tickets, classes=classes, shared=shared)
+        read         = read_answer(address_width=address_width, shared=shared)
         numbers = {"classes": classes, "number_width": number_width}
         counts  = {"classes": classes, "width": number_width}
         write   = write_answer(address_width=address_width, **numbers)
@@ -75,7 +88,7 @@ class Answers(wiring.Component):
             "arrive":          Out(count_signature(**counts)),
             "before":          Out(before_signature(**counts)),
             "write_answer":    Out(slot_write(write, writes)),
-            "read_answer":     Out(slot_write(read_answer(address_width=address_width), reads)),
+            "read_answer":     Out(slot_write(read, reads)),
             "write":           Out(stream.Signature(range(writes))),
             "read":            Out(stream.Signature(gate_request(slots=reads, **numbers))),
             "aperture_enable": In(1),
@@ -84,6 +97,7 @@ class Answers(wiring.Component):
             **({"signal_answer": Out(slot_write(signal_answer(), signals)),
                 "signal": Out(stream.Signature(gate_request(slots=signals, **numbers)))}
                if signals else {}),
+            **({"contained": Out(contained_signature(tickets))} if shared else {}),
         })
 
     def elaborate(self, platform):
@@ -101,20 +115,23 @@ class Answers(wiring.Component):
 
         peer, is_write = Signal(), Signal()
         difference = (result.ppn ^ self.aperture_base[12:]) & self.aperture_mask[12:]
+        # What is contained already was not translated, so its address means nothing.
+        contain = id.contain if self.shared else C(0)
+        goes    = result.ok & ~contain if self.shared else result.ok
         m.d.comb += [
-            peer.eq(result.ok & self.aperture_enable & (difference == 0)),
+            peer.eq(goes & self.aperture_enable & (difference == 0)),
             is_write.eq((id.kind == TicketKind.WRITE) | (id.kind == TicketKind.NOTHING)),
             self.before.order.eq(id.order),
             writes.i.valid.eq(valid & is_write),
             writes.i.payload.eq(id.slot),
         ]
-        self._elaborate_write(m, valid & is_write, result, id, peer)
+        self._elaborate_write(m, valid & is_write, result, goes, id, peer)
 
         kept = self.read_answer.data
         m.d.comb += [
             self.read_answer.en.eq(valid & (id.kind == TicketKind.READ)),
             self.read_answer.slot.eq(id.slot),
-            kept.ok.eq(result.ok & ~peer),
+            kept.ok.eq(goes & ~peer),
             kept.ca.eq(result.ca & ~result.ok),
             kept.peer.eq(peer),
             kept.ppn.eq(result.ppn),
@@ -125,6 +142,14 @@ class Answers(wiring.Component):
             reads.i.payload.number.eq(self.before.number),
             reads.i.payload.denied.eq(~kept.ok),
         ]
+        if self.shared:
+            m.d.comb += kept.contain.eq(id.contain | (id.shared & (~result.ok | peer)))
+            m.d.sync += [
+                self.contained.valid.eq(valid & (id.kind != TicketKind.SIGNAL) & ~id.contain
+                                        & id.shared & (~result.ok | peer)),
+                self.contained.write.eq(is_write),
+                self.contained.slot.eq(id.slot),
+            ]
         if self.signals:
             m.submodules.signals = signals = StreamQueue(self.signal.payload.shape(),
                                                          depth=self.signals)
@@ -140,7 +165,7 @@ class Answers(wiring.Component):
             ]
         return m
 
-    def _elaborate_write(self, m, valid, result, id, peer):
+    def _elaborate_write(self, m, valid, result, permitted, id, peer):
         # A clock later, because what is counted depends on the comparison with the aperture.
         # Counting and asking for the number is one act, so no write comes between.
         # Nothing here is read back from `kept`: in Verilog it is one vector, whose parts tools
@@ -150,7 +175,7 @@ class Answers(wiring.Component):
         m.d.sync += [
             self.write_answer.en.eq(valid),
             self.write_answer.slot.eq(id.slot),
-            goes.eq(valid & result.ok & (id.kind == TicketKind.WRITE)),
+            goes.eq(valid & permitted & (id.kind == TicketKind.WRITE)),
             is_peer.eq(peer),
             kept.ppn.eq(result.ppn),
             kept.epoch.eq(result.epoch),

@@ -5,15 +5,22 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import read_answer, read_entry
+from .share_layouts import read_share
 from .transactions import transaction
 
-__all__ = ["ReadCutter", "read_cut"]
+__all__ = ["ReadCutter", "read_cut", "translated_read"]
 
 
-def read_cut(*, address_width, slots):
+def translated_read(*, address_width, slots, shared=False):
+    """A read, with all that is known of it."""
+    answer = read_answer(address_width=address_width, shared=shared)
+    return transaction(read_entry(), answer, slots=slots, share=read_share() if shared else None)
+
+
+def read_cut(*, address_width, slots, shared=False):
     """A piece of a read, Dwords ``first`` to ``last`` of its page; or a denied read as a whole."""
     return data.StructLayout({
-        "read":  transaction(read_entry(), read_answer(address_width=address_width), slots=slots),
+        "read":  translated_read(address_width=address_width, slots=slots, shared=shared),
         "first": 10,
         "last":  10,
         "end":   10,  # last Dword of the read
@@ -39,6 +46,8 @@ class ReadCutter(wiring.Component):
         Number of slots for reads.
     largest_payload : :class:`int`
         Encoding of the largest ``max_payload`` that buffers are built for, 0 to 5.
+    shared : :class:`bool`
+        Functions may be shared. Denied reads that are contained are cut as well.
 
     Members
     -------
@@ -51,17 +60,17 @@ class ReadCutter(wiring.Component):
         Pieces, in address order.
     """
 
-    def __init__(self, *, address_width, slots, largest_payload):
+    def __init__(self, *, address_width, slots, largest_payload, shared=False):
         if not isinstance(largest_payload, int) or not 0 <= largest_payload <= 5:
             raise ValueError(f"Largest payload must be an encoding in 0..5, not "
                              f"{largest_payload!r}")
         self.largest_payload = largest_payload
-        shape = transaction(read_entry(), read_answer(address_width=address_width), slots=slots)
+        self.shared = shared
+        sizes = {"address_width": address_width, "slots": slots, "shared": shared}
         super().__init__({
-            "i":           In(stream.Signature(shape)),
+            "i":           In(stream.Signature(translated_read(**sizes))),
             "max_payload": In(3),
-            "o":           Out(stream.Signature(read_cut(address_width=address_width,
-                                                         slots=slots))),
+            "o":           Out(stream.Signature(read_cut(**sizes))),
         })
 
     def elaborate(self, platform):
@@ -82,9 +91,12 @@ class ReadCutter(wiring.Component):
         edge  = Signal(10)
         final = Signal()
         moves = Signal()
+        whole = ~cut.read.answer.ok
+        if self.shared:
+            whole &= ~cut.read.answer.contain
         m.d.comb += [
             edge.eq(cut.first | size),
-            final.eq((edge >= cut.end) | ~cut.read.answer.ok),
+            final.eq((edge >= cut.end) | whole),
             moves.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(~busy | (moves & final)),
         ]

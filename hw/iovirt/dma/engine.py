@@ -21,12 +21,20 @@ from .axi_port import AxiPort
 from .layouts import (
     finish_signature,
     retire_signature,
+    slot_write,
     translation_request,
     translation_result,
 )
 from .order import WriteOrder
 from .read_path import ReadPath
 from .shape import DmaShape
+from .share_layouts import (
+    contained_signature,
+    patch_beat,
+    patched_beat,
+    read_share,
+    write_share,
+)
 from .signal_path import SignalPath
 from .write_path import WritePath
 
@@ -51,6 +59,9 @@ class DmaEngine(wiring.Component):
     * A signal keeps its place among the writes, and is offered after the responses of the earlier
       writes of its class, in the order of its class. It waits for no read and no other class.
     * What leads into the aperture is denied: a write is dropped, a read answered with UR.
+    * With ``patches``, no access of a shared function gets UR or CA. A read that is not permitted
+      is answered with success and zeros, and so is what got DECERR from memory; a write is dropped.
+      Reads of lists and rings go through a patcher, in whole entries, each fetched once.
     * Reads never hold up writes. Reads are taken once the tables are cleared, 32 clocks per read
       slot after a reset; the memory must be reset, or idle, with the block.
 
@@ -71,10 +82,13 @@ class DmaEngine(wiring.Component):
         Sizes and rules.
     signals : :class:`int`
         Number of slots for signals, at least 4; 0: there are none, all that comes are writes.
+    patches : :class:`int`
+        Number of patch buffers, a power of two of at least 4; 0: no function is shared.
 
     Attributes ``id_width`` and ``bus_id_width`` are the widths of the `id` of translations and of
-    the IDs on ``bus``; ``posted`` is the greatest number of posted requests that the receiver has
-    let in and that have not finished; ``capacity`` that of results that have not retired.
+    the IDs on ``bus``; ``ticket`` is what that `id` means; ``posted`` is the greatest number of
+    posted requests that the receiver has let in and that have not finished; ``capacity`` that of
+    results that have not retired.
 
     Members
     -------
@@ -112,6 +126,17 @@ class DmaEngine(wiring.Component):
         The tables have been cleared after reset.
     writes_used, reads_used, pieces_used : ``Out(...)``
         Slots in use; all 0 when idle but for writes without response.
+    share_read : ``In(slot_write(read_share(), reads))``, share_write : ``In(slot_write(...))``
+        What is known of each read and write, by ``slot`` of its ``request``, before the request
+        goes on to translation. This and the rest only with ``patches``.
+    unpatched : ``Out(stream.Signature(patch_beat(...)))``
+        Data of lists and rings.
+    patched : ``In(stream.Signature(patched_beat(data_width)))``
+        The same data, patched, beat by beat.
+    contained : ``Out(contained_signature(...))``
+        One pulse for each access that was not permitted, if the ticket did not tell so.
+    patches_used : ``Out(range(patches + 1))``
+        Patch buffers in use.
 
     Raises
     ------
@@ -121,7 +146,7 @@ class DmaEngine(wiring.Component):
         If a width is out of range.
     """
 
-    def __init__(self, *, data_width, address_width, pcie, dma, signals=0):
+    def __init__(self, *, data_width, address_width, pcie, dma, signals=0, patches=0):
         if data_width not in (64, 128, 256, 512):
             raise ValueError(f"Data width must be 64, 128, 256 or 512, not {data_width!r}")
         if not isinstance(address_width, int) or not 32 <= address_width <= 64:
@@ -135,12 +160,17 @@ class DmaEngine(wiring.Component):
                              f"{data_width} bit, not {pcie.max_payload_bytes}")
         if not isinstance(signals, int) or signals < 0 or 0 < signals < 4:
             raise ValueError(f"Number of signals must be 0 or at least 4, not {signals!r}")
+        if (not isinstance(patches, int) or patches < 0 or patches & (patches - 1)
+                or 0 < patches < 4):
+            raise ValueError(f"Number of patch buffers must be 0 or a power of two of at least 4, "
+                             f"not {patches!r}")
         self.dma = dma
         self.shape = s = DmaShape(
             data_width=data_width, address_width=address_width,
             max_payload_bytes=pcie.max_payload_bytes, writes=dma.writes, reads=dma.reads,
             pieces=dma.read_pieces, classes=1 if dma.order_scope == "link" else dma.write_ids,
-            signals=signals)
+            signals=signals, patches=patches)
+        self.ticket       = s.ticket
         self.id_width     = s.ticket_width
         self.bus_id_width = s.bus_id_width
         self.posted       = s.posted
@@ -149,7 +179,8 @@ class DmaEngine(wiring.Component):
         super().__init__({
             "write":        In(stream.Signature(write_beat(data_width))),
             "read":         In(stream.Signature(read_request())),
-            "request":      Out(stream.Signature(translation_request(self.id_width))),
+            "request":      Out(stream.Signature(translation_request(self.id_width,
+                                                                     shared=s.shared))),
             "result":       In(stream.Signature(translation_result(self.id_width,
                                                                    address_width))),
             "retire":       Out(retire_signature()).array(ends),
@@ -170,7 +201,20 @@ class DmaEngine(wiring.Component):
             "pieces_used":  Out(range(s.pieces + 1)),
             **({"signal":       Out(stream.Signature(PostedSignal)),
                 "signals_used": Out(range(signals + 1))} if signals else {}),
+            **(self._share_members(s) if patches else {}),
         })
+
+    @staticmethod
+    def _share_members(s):
+        beat = patch_beat(data_width=s.data_width, reads=s.reads)
+        return {
+            "share_read":   In(slot_write(read_share(), s.reads)),
+            "share_write":  In(slot_write(write_share(), s.writes)),
+            "unpatched":    Out(stream.Signature(beat)),
+            "patched":      In(stream.Signature(patched_beat(s.data_width))),
+            "contained":    Out(contained_signature(s.tickets)),
+            "patches_used": Out(range(s.patches + 1)),
+        }
 
     def elaborate(self, platform):
         m, s, dma = Module(), self.shape, self.dma
@@ -182,7 +226,7 @@ class DmaEngine(wiring.Component):
                                                 asks=3 if s.signals else 2)
         m.submodules.answers = answers = Answers(
             writes=s.writes, reads=s.reads, classes=s.classes, number_width=s.number_width,
-            address_width=s.address_width, signals=s.signals)
+            address_width=s.address_width, signals=s.signals, shared=s.shared)
         m.submodules.requests = requests = StreamArbiter(self.request.payload.shape(), ports=2)
         m.submodules.errors = errors = StreamArbiter(ErrorRecord, ports=5)
         m.submodules.port = port = AxiPort(
@@ -219,6 +263,13 @@ class DmaEngine(wiring.Component):
         wiring.connect(m, port.bus, wiring.flipped(self.bus))
         if s.signals:
             self._connect_signals(m, writes, answers, order)
+        if s.shared:
+            wiring.connect(m, wiring.flipped(self.share_read), reads.share)
+            wiring.connect(m, wiring.flipped(self.share_write), writes.share)
+            wiring.connect(m, reads.unpatched, wiring.flipped(self.unpatched))
+            wiring.connect(m, wiring.flipped(self.patched), reads.patched)
+            wiring.connect(m, answers.contained, wiring.flipped(self.contained))
+            m.d.comb += self.patches_used.eq(reads.patches_used)
         m.d.comb += [
             *(getattr(answers, name).eq(getattr(self, name))
               for name in ("aperture_enable", "aperture_base", "aperture_mask")),

@@ -60,6 +60,8 @@ class WriteIntake(wiring.Component):
         All writes are of one ordering source.
     signals : :class:`int`
         Number of slots for signals. 0: what comes are writes, whatever ``signal`` says.
+    shared : :class:`bool`
+        Functions may be shared: requests tell more.
 
     Members
     -------
@@ -89,7 +91,7 @@ class WriteIntake(wiring.Component):
     """
 
     def __init__(self, *, data_width, rows, slots, tickets, classes, link_order,
-                 signals=0):
+                 signals=0, shared=False):
         self.data_width = data_width
         self.lanes      = data_width // DWORD
         self.rows       = rows
@@ -97,8 +99,9 @@ class WriteIntake(wiring.Component):
         self.classes    = classes
         self.link_order = link_order
         self.signals    = signals
-        self.ticket     = ticket(slots=tickets, classes=classes)
-        self.request_shape = translation_request(self.ticket.size)
+        self.shared     = shared
+        self.ticket     = ticket(slots=tickets, classes=classes, shared=shared)
+        self.request_shape = translation_request(self.ticket.size, shared=shared)
         super().__init__({
             "i":         In(stream.Signature(write_beat(data_width))),
             "slot":      In(stream.Signature(range(slots))),
@@ -200,7 +203,7 @@ class WriteIntake(wiring.Component):
             queue.i.payload.poison.eq(header.ep & ~abort),
             queue.i.payload.turn.eq(header.turn),
             *fill_request(request, header, id, write=True, classes=self.classes,
-                          link_order=self.link_order),
+                          link_order=self.link_order, slot=slot if self.shared else None),
         ]
         with m.If((header.length_dw == 1) & (header.first_be == 0)):
             m.d.comb += id.kind.eq(TicketKind.NOTHING)

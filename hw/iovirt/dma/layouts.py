@@ -35,8 +35,11 @@ __all__ = [
 NUMBER_MARGIN = 64
 
 
-def translation_request(id_width):
-    """To the remap engine: an access that wants a permission and a physical address."""
+def translation_request(id_width, *, shared=False):
+    """To the remap engine: an access that wants a permission and a physical address.
+
+    ``shared``: it tells more, so that accesses of shared functions can be attributed.
+    """
     return data.StructLayout({
         "device_id": 24,        # {segment 8, RID 16}
         "pv":        1,
@@ -48,6 +51,9 @@ def translation_request(id_width):
         "iova":      64,
         "source":    24,        # ordering source; results of one source come in order
         "bypass":    1,         # wants its place in that order, and no translation: ok
+        **({"length_dw": 11,
+            "empty":     1,     # no byte is enabled
+            "slot":      8} if shared else {}),
         "id":        id_width,  # a `ticket`, returned with the result
     })
 
@@ -82,12 +88,16 @@ class TicketKind(enum.Enum, shape=2):
     SIGNAL  = 3
 
 
-def ticket(*, slots, classes):
-    """What the `id` of a translation means here."""
+def ticket(*, slots, classes, shared=False):
+    """What the `id` of a translation means here. The bits for shared functions are set by whoever
+    attributes the request.
+    """
     return data.StructLayout({
         "slot":  range(slots),         # of the write, the read or the signal
         "order": exact_log2(classes),  # ordering class, the AXI ID of writes
         "kind":  TicketKind,
+        **({"shared":  1,               # its failure must not reach the device
+            "contain": 1} if shared else {}),  # denied already, in that manner
     })
 
 
@@ -130,7 +140,7 @@ def write_answer(*, classes, number_width, address_width):
     })
 
 
-def write_job(*, slots, lanes, rows):
+def write_job(*, slots, lanes, rows, shared=False):
     """The payload of one write, to be sent on the W channel."""
     return data.StructLayout({
         "slot":       range(slots),
@@ -140,6 +150,9 @@ def write_job(*, slots, lanes, rows):
         "last_row":   range(rows + 1),
         "first_be":   4,               # counts alone if the payload is one Dword
         "last_be":    4,
+        **({"odd":      1,             # first row of 64 bits in the upper half of 16 bytes
+            "patch_id": 1,             # see `write_share`
+            "id":       16} if shared else {}),
     })
 
 
@@ -178,7 +191,7 @@ def read_entry():
     })
 
 
-def read_answer(*, address_width):
+def read_answer(*, address_width, shared=False):
     """What is kept of a read from its translation on."""
     return data.StructLayout({
         "ok":    1,
@@ -186,6 +199,7 @@ def read_answer(*, address_width):
         "peer":  1,                   # not ok because of the aperture
         "ppn":   address_width - 12,
         "epoch": 1,
+        **({"contain": 1} if shared else {}),  # not ok, and answered with success
     })
 
 
@@ -209,8 +223,8 @@ def piece_place(*, slots):
     })
 
 
-def piece_record(*, lanes):
-    """What the completion of a piece needs."""
+def piece_record(*, lanes, reads=0):
+    """What the completion of a piece needs; with ``reads`` slots, of a shared function too."""
     return data.StructLayout({
         "rid":        16,
         "segment":    8,
@@ -222,14 +236,18 @@ def piece_record(*, lanes):
         "lower_addr": 7,
         "length_dw":  11,                # of this piece
         "first_lane": exact_log2(lanes),
+        **({"slot":    range(reads),     # of its read
+            "carried": 1} if reads else {}),  # starts with the rest of an entry
     })
 
 
-def piece_status(*, pieces):
+def piece_status(*, pieces, shared=False):
     """A piece, and how its read went."""
     return data.StructLayout({
         "piece":  range(pieces),
         "poison": 1,              # SLVERR in it
         "abort":  1,              # DECERR in it
         "drop":   1,              # its request has ended before: send nothing
+        **({"hide": 1,            # complete it with success, whatever happened
+            "zero": 1} if shared else {}),  # with zeros
     })

@@ -32,6 +32,8 @@ class ReadIntake(wiring.Component):
         Number of ordering classes.
     link_order : :class:`bool`
         All requests are of one ordering source.
+    shared : :class:`bool`
+        Functions may be shared: requests tell more.
 
     Members
     -------
@@ -49,11 +51,13 @@ class ReadIntake(wiring.Component):
         One for each read.
     """
 
-    def __init__(self, *, slots, tickets, classes, link_order):
+    def __init__(self, *, slots, tickets, classes, link_order, shared=False):
         self.slots      = slots
         self.classes    = classes
         self.link_order = link_order
-        self.ticket     = ticket(slots=tickets, classes=classes)
+        self.shared     = shared
+        self.ticket     = ticket(slots=tickets, classes=classes, shared=shared)
+        request = translation_request(self.ticket.size, shared=shared)
         super().__init__({
             "i":         In(stream.Signature(read_request())),
             "slot":      In(stream.Signature(range(slots))),
@@ -61,7 +65,7 @@ class ReadIntake(wiring.Component):
             "forwarded": In(8),
             "pending":   In(8),
             "entry":     Out(slot_write(read_entry(), slots)),
-            "request":   Out(stream.Signature(translation_request(self.ticket.size))),
+            "request":   Out(stream.Signature(request)),
         })
 
     def elaborate(self, platform):
@@ -104,6 +108,7 @@ class ReadIntake(wiring.Component):
             id.kind.eq(TicketKind.READ),
             queue.i.valid.eq(taken),
             *fill_request(queue.i.payload, header, id, write=False, classes=self.classes,
-                          link_order=self.link_order),
+                          link_order=self.link_order,
+                          slot=self.slot.payload if self.shared else None),
         ]
         return m

@@ -5,11 +5,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from iovirt.pcie.layouts import CompletionRequest, ErrorRecord, read_request, tlp_beat
-from iovirt.stream import StreamQueue
+from iovirt.stream import StreamArbiter, StreamQueue
 
 from .arrivals import ReadArrivals, read_beat
 from .completions import Completions
 from .cutter import ReadCutter
+from .entry_widener import EntryWidener
 from .lanes import LaneMemory
 from .layouts import (
     gate_request,
@@ -21,10 +22,12 @@ from .layouts import (
 )
 from .order import ask_signature
 from .order_gate import OrderGate
+from .patch_path import PatchPath
 from .pool import SlotPool
 from .read_intake import ReadIntake
 from .read_issue import ReadIssue
 from .sequencer import ReadSequencer
+from .share_layouts import patch_beat, patched_beat, read_share
 from .transactions import TransactionTable
 from .write_issue import address_request
 
@@ -36,7 +39,7 @@ class ReadPath(wiring.Component):
 
     Members are those of the parts: see :class:`ReadIntake`, :class:`OrderGate`,
     :class:`ReadCutter`, :class:`ReadIssue`, :class:`ReadArrivals`, :class:`ReadSequencer` and
-    :class:`Completions`.
+    :class:`Completions`; and if functions may be shared, :class:`PatchPath`.
 
     Parameters
     ----------
@@ -53,12 +56,14 @@ class ReadPath(wiring.Component):
                              number_width=shape.number_width)
         burst = address_request(address_width=shape.address_width, id_width=shape.bus_id_width)
         beat  = read_beat(data_width=shape.data_width, id_width=shape.bus_id_width)
-        answer = read_answer(address_width=shape.address_width)
+        answer = read_answer(address_width=shape.address_width, shared=shape.shared)
+        patch  = patch_beat(data_width=shape.data_width, reads=shape.reads)
         super().__init__({
             "i":            In(stream.Signature(read_request())),
             "forwarded":    In(8),
             "pending":      In(8),
-            "request":      Out(stream.Signature(translation_request(shape.ticket_width))),
+            "request":      Out(stream.Signature(translation_request(shape.ticket_width,
+                                                                     shared=shape.shared))),
             "answer":       In(slot_write(answer, shape.reads)),
             "go":           In(stream.Signature(gate)),
             "ask":          Out(ask_signature(classes=shape.classes, width=shape.number_width)),
@@ -73,6 +78,10 @@ class ReadPath(wiring.Component):
             "enable":       Out(1),
             "used":         Out(range(shape.reads + 1)),
             "pieces_used":  Out(range(shape.pieces + 1)),
+            **({"share":        In(slot_write(read_share(), shape.reads)),
+                "unpatched":    Out(stream.Signature(patch)),
+                "patched":      In(stream.Signature(patched_beat(shape.data_width))),
+                "patches_used": Out(range(shape.patches + 1))} if shape.shared else {}),
         })
 
     def elaborate(self, platform):
@@ -82,22 +91,27 @@ class ReadPath(wiring.Component):
         m.submodules.pieces = pieces = SlotPool(slots=s.pieces)
         m.submodules.payload = payload = LaneMemory(slots=s.pieces, **memory)
         m.submodules.table = table = TransactionTable(
-            read_entry(), read_answer(address_width=s.address_width), slots=s.reads)
+            read_entry(), self.answer.data.shape(), slots=s.reads,
+            share=read_share() if s.shared else None)
         m.submodules.intake = intake = ReadIntake(
-            slots=s.reads, tickets=s.tickets, classes=s.classes, link_order=self.link_order)
+            slots=s.reads, tickets=s.tickets, classes=s.classes, link_order=self.link_order,
+            shared=s.shared)
         m.submodules.gate = gate = OrderGate(slots=s.reads, classes=s.classes,
                                              number_width=s.number_width)
         # Two registers between the queue and what may stop the cutter: the path back is long.
         m.submodules.ready = ready = StreamQueue(range(s.reads), depth=2)
         m.submodules.cutter = cutter = ReadCutter(
-            address_width=s.address_width, slots=s.reads, largest_payload=s.largest_payload)
+            address_width=s.address_width, slots=s.reads, largest_payload=s.largest_payload,
+            shared=s.shared)
         m.submodules.issue = issue = ReadIssue(
-            lanes=s.lanes, slots=s.reads, pieces=s.pieces, address_width=s.address_width,
-            id_width=s.bus_id_width)
+            slots=s.reads, pieces=s.pieces, address_width=s.address_width,
+            id_width=s.bus_id_width, patches=s.patches, **memory)
         m.submodules.arrivals = arrivals = ReadArrivals(pieces=s.pieces, id_width=s.bus_id_width,
-                                                        **memory)
-        m.submodules.sequencer = sequencer = ReadSequencer(slots=s.reads, pieces=s.pieces)
-        m.submodules.completions = completions = Completions(pieces=s.pieces, **memory)
+                                                        patches=s.patches, **memory)
+        m.submodules.sequencer = sequencer = ReadSequencer(slots=s.reads, pieces=s.pieces,
+                                                             shared=s.shared)
+        m.submodules.completions = completions = Completions(
+            pieces=s.pieces, reads=s.reads if s.shared else 0, **memory)
 
         wiring.connect(m, wiring.flipped(self.i), intake.i)
         wiring.connect(m, pool.o, intake.slot)
@@ -109,7 +123,6 @@ class ReadPath(wiring.Component):
         wiring.connect(m, gate.o, ready.i)
         wiring.connect(m, ready.o, table.i)
         wiring.connect(m, table.o, cutter.i)
-        wiring.connect(m, cutter.o, issue.i)
         wiring.connect(m, pieces.o, issue.piece)
         wiring.connect(m, issue.address, wiring.flipped(self.ar))
         wiring.connect(m, issue.place, sequencer.place)
@@ -117,8 +130,6 @@ class ReadPath(wiring.Component):
         wiring.connect(m, issue.deny, wiring.flipped(self.deny))
         wiring.connect(m, issue.denied, sequencer.denied)
         wiring.connect(m, wiring.flipped(self.r), arrivals.i)
-        wiring.connect(m, arrivals.payload, payload.write)
-        wiring.connect(m, arrivals.o, sequencer.i)
         wiring.connect(m, sequencer.o, completions.i)
         wiring.connect(m, sequencer.retire, wiring.flipped(self.retire))
         wiring.connect(m, sequencer.put, pool.put)
@@ -137,4 +148,46 @@ class ReadPath(wiring.Component):
             self.used.eq(pool.used),
             self.pieces_used.eq(pieces.used),
         ]
+        if s.shared:
+            self._connect_patches(m, table, cutter, issue, arrivals, payload, sequencer,
+                                  completions)
+        else:
+            wiring.connect(m, cutter.o, issue.i)
+            wiring.connect(m, arrivals.payload, payload.write)
+            wiring.connect(m, arrivals.o, sequencer.i)
         return m
+
+    def _connect_patches(self, m, table, cutter, issue, arrivals, payload, sequencer, completions):
+        s = self.shape
+        m.submodules.widener = widener = EntryWidener(address_width=s.address_width,
+                                                      slots=s.reads, lanes=s.lanes)
+        m.submodules.patches = patches = PatchPath(shape=s)
+        m.submodules.complete = complete = StreamArbiter(sequencer.i.payload.shape(), ports=3)
+
+        wiring.connect(m, wiring.flipped(self.share), table.share)
+        wiring.connect(m, cutter.o, widener.i)
+        wiring.connect(m, widener.o, issue.i)
+        wiring.connect(m, patches.buffer, issue.buffer)
+        wiring.connect(m, issue.way, arrivals.way)
+        wiring.connect(m, issue.patch, patches.record)
+        wiring.connect(m, issue.synth, patches.synth)
+        wiring.connect(m, arrivals.patch, patches.write)
+        wiring.connect(m, arrivals.job, patches.job)
+        wiring.connect(m, patches.unpatched, wiring.flipped(self.unpatched))
+        wiring.connect(m, wiring.flipped(self.patched), patches.patched)
+        wiring.connect(m, arrivals.payload, patches.fetched)
+        wiring.connect(m, patches.payload, payload.write)
+        wiring.connect(m, patches.carry, completions.carry)
+        wiring.connect(m, arrivals.o, complete.i[0])
+        wiring.connect(m, patches.o, complete.i[1])
+        wiring.connect(m, complete.o, sequencer.i)
+        zero = complete.i[2]
+        m.d.comb += [
+            arrivals.hold.eq(patches.hold),
+            zero.valid.eq(issue.zero.valid),
+            zero.payload.piece.eq(issue.zero.payload),
+            zero.payload.hide.eq(1),
+            zero.payload.zero.eq(1),
+            issue.zero.ready.eq(zero.ready),
+            self.patches_used.eq(patches.used),
+        ]

@@ -34,6 +34,8 @@ class ReadSequencer(wiring.Component):
     ----------
     slots, pieces : :class:`int`
         Number of slots for reads and of completion buffers, powers of two.
+    shared : :class:`bool`
+        Functions may be shared. A failure that must not reach the device does not end a read.
 
     Members
     -------
@@ -53,10 +55,11 @@ class ReadSequencer(wiring.Component):
         Reads may be issued.
     """
 
-    def __init__(self, *, slots, pieces):
+    def __init__(self, *, slots, pieces, shared=False):
         self.slots  = slots
         self.pieces = pieces
-        status = piece_status(pieces=pieces)
+        self.shared = shared
+        status = piece_status(pieces=pieces, shared=shared)
         super().__init__({
             "place":  In(slot_write(piece_place(slots=slots), pieces)),
             "i":      In(stream.Signature(status)),
@@ -69,7 +72,7 @@ class ReadSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        status, place = piece_status(pieces=self.pieces), piece_place(slots=self.slots)
+        status, place = self.i.payload.shape(), piece_place(slots=self.slots)
         parked   = data.StructLayout({"valid": 1, "status": status, "place": place})
         progress = data.StructLayout({"index": 5, "ended": 1})
         m.submodules.places = places = SlotMemory(place, slots=self.pieces)
@@ -141,6 +144,9 @@ class ReadSequencer(wiring.Component):
         # it goes. Nothing is written when a piece goes as it comes: its place is empty, and may be
         # looked at in this clock.
         sweep = Signal(range(self.slots * PIECES_PER_READ))
+        ends  = found.status.abort
+        if self.shared:
+            ends &= ~found.status.hide
         with m.If(self.enable):
             m.d.comb += [
                 read_w.en.eq(goes),
@@ -153,7 +159,7 @@ class ReadSequencer(wiring.Component):
             with m.If(~found.place.last):
                 m.d.comb += [
                     read_w.data.index.eq(state.index + 1),
-                    read_w.data.ended.eq(state.ended | found.status.abort),
+                    read_w.data.ended.eq(state.ended | ends),
                 ]
         with m.Else():
             m.d.comb += [

@@ -29,6 +29,7 @@ class DmaShape:
     pieces: int
     classes: int
     signals: int = 0
+    patches: int = 0
 
     @property
     def lanes(self):
@@ -53,7 +54,17 @@ class DmaShape:
     @property
     def ticket_width(self):
         """Width of the `id` of translations."""
-        return ticket(slots=self.tickets, classes=self.classes).size
+        return self.ticket.size
+
+    @property
+    def shared(self):
+        """Whether there may be functions that are shared."""
+        return self.patches > 0
+
+    @property
+    def ticket(self):
+        """The `id` of translations."""
+        return ticket(slots=self.tickets, classes=self.classes, shared=self.shared)
 
     @property
     def outstanding(self):

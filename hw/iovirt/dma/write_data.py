@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from iovirt.stream import StreamQueue
 
+from .align import DWORD
 from .lanes import lane_read
 from .layouts import write_job
 from .pool import slot_put
@@ -21,12 +22,16 @@ def data_beat(data_width):
 class WriteData(wiring.Component):
     """Send stored payloads on W, with strobes made from the byte enables, and free their slots.
 
+    With ``shared``, bytes 10 and 11 of each 16 bytes of memory may be replaced.
+
     Latency is 2 clocks; throughput is 1 beat per clock, also from one job to the next.
 
     Parameters
     ----------
     lanes, rows, slots : :class:`int`
         Shape of the payload memory.
+    shared : :class:`bool`
+        Functions may be shared.
 
     Members
     -------
@@ -40,11 +45,13 @@ class WriteData(wiring.Component):
         Beats.
     """
 
-    def __init__(self, *, lanes, rows, slots):
-        self.lanes = lanes
-        self.rows  = rows
+    def __init__(self, *, lanes, rows, slots, shared=False):
+        self.lanes  = lanes
+        self.rows   = rows
+        self.shared = shared
+        job = write_job(slots=slots, lanes=lanes, rows=rows, shared=shared)
         super().__init__({
-            "i":       In(stream.Signature(write_job(slots=slots, lanes=lanes, rows=rows))),
+            "i":       In(stream.Signature(job)),
             "payload": Out(lane_read(lanes=lanes, slots=slots, rows=rows)),
             "put":     Out(slot_put(slots)),
             "o":       Out(stream.Signature(data_beat(lanes * 32))),
@@ -83,7 +90,19 @@ class WriteData(wiring.Component):
             beat.strb.eq(strb),
             beat.last.eq(final),
         ]
+        if self.shared:
+            self._elaborate_id(m, job, advance, row, beat)
         return m
+
+    def _elaborate_id(self, m, job, advance, row, beat):
+        # Dword 2 of 4. Rows of two Dwords have it only if they are the second half of 16 bytes.
+        patch, id = Signal(), Signal.like(job.id)
+        here = row[0] ^ job.odd if self.lanes == 2 else C(1)
+        with m.If(advance):
+            m.d.sync += [patch.eq(job.patch_id & here), id.eq(job.id)]
+        with m.If(patch):
+            for lane in range(2 % self.lanes, self.lanes, 4):
+                m.d.comb += beat.data[lane * DWORD + 16:][:16].eq(id)
 
     def _strobes(self, job, row):
         # Only the first and the last Dword of a payload can have bytes disabled.

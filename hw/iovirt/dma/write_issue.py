@@ -10,6 +10,7 @@ from iovirt.stream import StreamQueue
 
 from .layouts import write_answer, write_end, write_entry, write_job, write_open
 from .order import ask_signature
+from .share_layouts import write_share
 from .transactions import transaction
 
 __all__ = ["WriteIssue", "address_request", "open_write"]
@@ -54,6 +55,8 @@ class WriteIssue(wiring.Component):
         Of the bus.
     fabric_ordered : :class:`bool`
         Writes of one ID become visible in issue order.
+    shared : :class:`bool`
+        Functions may be shared: payloads may have to be changed.
 
     Members
     -------
@@ -74,18 +77,22 @@ class WriteIssue(wiring.Component):
     """
 
     def __init__(self, *, lanes, rows, slots, classes, number_width, outstanding, address_width,
-                 id_width, fabric_ordered):
+                 id_width, fabric_ordered, shared=False):
         self.lanes          = lanes
         self.outstanding    = outstanding
         self.fabric_ordered = fabric_ordered
+        self.shared         = shared
         answer = write_answer(classes=classes, number_width=number_width,
                               address_width=address_width)
+        write  = transaction(write_entry(), answer, slots=slots,
+                             share=write_share() if shared else None)
+        job    = write_job(slots=slots, lanes=lanes, rows=rows, shared=shared)
         super().__init__({
-            "i":       In(stream.Signature(transaction(write_entry(), answer, slots=slots))),
+            "i":       In(stream.Signature(write)),
             "ask":     Out(ask_signature(classes=classes, width=number_width)),
             "address": Out(stream.Signature(address_request(address_width=address_width,
                                                             id_width=id_width))),
-            "job":     Out(stream.Signature(write_job(slots=slots, lanes=lanes, rows=rows))),
+            "job":     Out(stream.Signature(job)),
             "open":    Out(open_write(classes=classes, number_width=number_width)),
             "dropped": Out(stream.Signature(write_end())),
             "error":   Out(stream.Signature(ErrorRecord)),
@@ -165,3 +172,9 @@ class WriteIssue(wiring.Component):
             *(self.open.data[name].eq(entry[name])
               for name in ("turn", "rid", "segment", "address")),
         ]
+        if self.shared:
+            m.d.comb += [
+                job.odd.eq(entry.address[3]),
+                job.patch_id.eq(held.share.shared & held.share.patch_id),
+                job.id.eq(held.share.id),
+            ]

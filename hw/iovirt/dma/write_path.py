@@ -20,6 +20,7 @@ from .layouts import (
 from .order import ask_signature, count_signature
 from .pool import SlotPool
 from .responses import WriteResponses, write_response
+from .share_layouts import write_share
 from .transactions import TransactionTable
 from .write_data import WriteData, data_beat
 from .write_issue import WriteIssue, address_request
@@ -51,7 +52,8 @@ class WritePath(wiring.Component):
         burst  = address_request(address_width=shape.address_width, id_width=shape.bus_id_width)
         super().__init__({
             "i":         In(stream.Signature(write_beat(shape.data_width))),
-            "request":   Out(stream.Signature(translation_request(shape.ticket_width))),
+            "request":   Out(stream.Signature(translation_request(shape.ticket_width,
+                                                                  shared=shape.shared))),
             "forwarded": Out(8),
             "pending":   Out(8),
             "answer":    In(slot_write(answer, shape.writes)),
@@ -68,6 +70,7 @@ class WritePath(wiring.Component):
             **({"signal_slot":  In(stream.Signature(range(shape.signals))),
                 "signal_entry": Out(slot_write(signal_entry(), shape.signals))}
                if shape.signals else {}),
+            **({"share": In(slot_write(write_share(), shape.writes))} if shape.shared else {}),
         })
 
     def elaborate(self, platform):
@@ -78,14 +81,16 @@ class WritePath(wiring.Component):
         answer = self.answer.data.shape()
         m.submodules.pool = pool = SlotPool(slots=s.writes)
         m.submodules.payload = payload = LaneMemory(**memory)
-        m.submodules.table = table = TransactionTable(write_entry(), answer, slots=s.writes)
+        m.submodules.table = table = TransactionTable(
+            write_entry(), answer, slots=s.writes, share=write_share() if s.shared else None)
         m.submodules.intake = intake = WriteIntake(
             data_width=s.data_width, rows=s.rows, slots=s.writes, tickets=s.tickets,
-            classes=s.classes, link_order=self.link_order, signals=s.signals)
+            classes=s.classes, link_order=self.link_order, signals=s.signals,
+            shared=s.shared)
         m.submodules.issue = issue = WriteIssue(
             lanes=s.lanes, rows=s.rows, slots=s.writes, address_width=s.address_width,
-            fabric_ordered=self.fabric_ordered, **orders)
-        m.submodules.data = data = WriteData(**memory)
+            fabric_ordered=self.fabric_ordered, shared=s.shared, **orders)
+        m.submodules.data = data = WriteData(shared=s.shared, **memory)
         m.submodules.responses = responses = WriteResponses(**orders)
 
         wiring.connect(m, wiring.flipped(self.i), intake.i)
@@ -115,6 +120,8 @@ class WritePath(wiring.Component):
         if s.signals:
             wiring.connect(m, wiring.flipped(self.signal_slot), intake.signal_slot)
             wiring.connect(m, intake.signal_entry, wiring.flipped(self.signal_entry))
+        if s.shared:
+            wiring.connect(m, wiring.flipped(self.share), table.share)
         m.d.comb += [
             self.forwarded.eq(intake.forwarded),
             self.pending.eq(intake.pending),
