@@ -11,7 +11,7 @@ from .nvme import Options
 from .tables import defences_off
 from .world import World
 
-__all__ = ["CASES", "run"]
+__all__ = ["CASES", "play", "run"]
 
 #: Layout that carries e in list addresses: 36-bit offsets, 16-bit keys, 10 of them e in lists.
 CARRIED = AddressLayout(offset=(0, 36), guard=(36, 1), kind=(37, 3), colour=(40, 8), key=(48, 16),
@@ -41,6 +41,11 @@ def run(commands=500, *, seed=1, off=(), options=None, layout=None, last_slot=1,
                   off=defences_off(*off), last_slot=last_slot, memory=hostile_memory,
                   ring=lambda world, colour: HostileRing(world, colour, sgl), depth=32,
                   namespaces=namespaces)
+    return play(world, commands, stop=stop)
+
+
+def play(world, commands, *, stop=False):
+    """Ring doorbells at random and let the device work, until it has executed ``commands``."""
     rng = world.rng
     for _ in range(20 * commands):
         if len(world.device.executed) >= commands or world.device.dead:
