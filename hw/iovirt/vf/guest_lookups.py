@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from iovirt.stream import StreamArbiter
 
-from .guest_layouts import GuestFound, GuestLookup, guest_lookup
+from .guest_layouts import GuestFound, guest_lookup
 from .guest_memory import slow_read
 from .share_layouts import COLOUR_WIDTH
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from iovirt.ram import Secded
 
-from .guest_layouts import READ_LATENCY, GuestFound, GuestWrite, check_guests, guest_read
+from .guest_layouts import READ_LATENCY, GuestWrite, check_guests, guest_read
 from .notices import event_signature
 from .share_layouts import COLOUR_WIDTH, GuestEntry, GuestState, Weaken
 
@@ -202,7 +202,8 @@ class GuestMemory(wiring.Component):
         before = self.fatals.read_port(transparent_for=(fatals,))
         m.d.comb += [
             before.addr.eq(self.freeze.payload),
-            self.freeze.ready.eq(self.ready & ~self.write.valid),
+            # A write goes first once all that it has to wait for has come.
+            self.freeze.ready.eq(self.ready & ~(self.write.valid & held & self.fast.idle)),
         ]
         m.d.sync += [
             freezing.eq(self.freeze.valid & self.freeze.ready

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from iovirt.csr.port import RegisterPortSignature
 
 from .guest_layouts import GuestFound, GuestWrite, check_guests
-from .share_layouts import COLOUR_WIDTH, GuestEntry, GuestState
+from .share_layouts import COLOUR_WIDTH, GuestState
 
 __all__ = ["GuestWindow"]
 
