@@ -130,7 +130,8 @@ class DmaWorld(DmaModel):
                 if not got.write and waiting[True]:
                     assert waiting[True][0][0] > index, f"{tlp} passed {waiting[True][0][1]}"
                 self._results.setdefault(got.source, deque()).append(
-                    (self.cycles + self.translate_latency(), self._result(device, tlp, got)))
+                    (self.cycles + self.translate_latency(),
+                     self._answer(ctx, index, device, tlp, got)))
             due = [queue for queue in self._results.values()
                    if queue and queue[0][0] <= self.cycles]
             ctx.set(result.valid, bool(due))
@@ -141,7 +142,7 @@ class DmaWorld(DmaModel):
                 self.results[port] += 1
             ctx.set(request.ready, self.gap() == 0)
 
-    def _result(self, device, tlp, got):
+    def _answer(self, ctx, index, device, tlp, got):
         page = Page(self.rng.getrandbits(20)) if got.bypass else self.pages[device,
                                                                             tlp.address >> 12]
         if got.write and not got.bypass and (page.refused or not (tlp.first_be or tlp.last_be)):
