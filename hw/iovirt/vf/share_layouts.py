@@ -317,6 +317,7 @@ class GrantVerdict(data.Struct):
     granted:  INDEX_WIDTH   # new tail
     tail:     22            # doorbell
     function: 2
+    paired:   1             # completions are counted; else nothing tells how many are in flight
 
 
 class Completed(data.Struct):
