@@ -124,7 +124,8 @@ class GuestMemory(wiring.Component):
         single = Signal()
         self._find(m, asked, guests, running, single)
         # What is read in the clock in which it is written is undefined; there will be a next time.
-        repair = running[-1] & single & (asked != guests[-1])
+        repair = (running[-1] & single
+                  & ~((self.fast.valid | slow) & (asked == guests[-1])))
         self._write(m, running=running, repair=repair, guest=guests[-1])
         return m
 
@@ -167,7 +168,7 @@ class GuestMemory(wiring.Component):
         """Write new content, corrected entries, who is frozen, and nothing at all after reset."""
         write, new = Signal(), self.write.p
         scrub, patience = Signal(range(self.guests)), Signal(range(_PATIENCE + 1))
-        held, freezing, colour = Signal(), Signal(), Signal(COLOUR_WIDTH)
+        held, freezing, colour = Signal(init=1), Signal(), Signal(COLOUR_WIDTH)
         starving = patience == _PATIENCE
         m.d.sync += [
             # Whoever reads has to see a hold for a clock before its being idle means anything.
