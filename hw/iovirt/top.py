@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .axi import Axi4Signature, AxiLiteSignature, TablePort
-from .config import Config
+from .config import Config, ConfigError
 from .csr import RegisterBank, register_map
 from .dma import DmaEngine
 from .irq.engine import InterruptEngine
@@ -21,7 +21,9 @@ from .remap.engine import VECTORS, RemapEngine
 from .top_interrupts import connect_interrupts
 from .top_pio import connect_pio
 from .top_registers import connect_control, connect_counters, connect_errors
+from .top_sharing import connect_sharing
 from .top_translation import connect_translation
+from .vf.share_layouts import Weaken
 
 __all__ = ["IOVirt", "connect_table", "csr_address_width"]
 
@@ -60,7 +62,9 @@ class IOVirt(wiring.Component):
         csr <-> RegisterBank           TablePort <-----------------'
                                           '--> table
         pio <-> PioEngine --posted, non_posted--> Transmitter
-                    '--completion-- Receiver
+                  | '--completion-- Receiver          ^
+                  '--pages--> SharingEngine --posted--'
+                                '--> between DmaEngine and RemapEngine, and on data of reads
 
     See docs/architecture.md for what each part guarantees, docs/interfaces.md for the ports and
     what the integrator has to provide. All ports belong to the clock domain ``sync``.
@@ -69,6 +73,8 @@ class IOVirt(wiring.Component):
     ----------
     config : :class:`Config`
         What to build.
+    weak : :class:`bool`
+        There is a port ``weaken`` that switches defences of sharing off, for tests of them alone.
 
     Members
     -------
@@ -104,14 +110,18 @@ class IOVirt(wiring.Component):
         To the PCIe core that has the header. Only then.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, *, weak=False):
         if not isinstance(config, Config):
             raise TypeError(f"Configuration must be a Config, not {config!r}")
+        if weak and not config.vf.enable:
+            raise ConfigError("vf.enable", "true to weaken its defences", False)
         self.config = config
-        irq, width = config.irq, config.data_width
+        self.weak   = weak
+        irq, vf, width = config.irq, config.vf, config.data_width
         address_width, csr_width = config.remap.physical_address_bits, csr_address_width(config)
         self._dma = DmaEngine(data_width=width, address_width=address_width, pcie=config.pcie,
-                              dma=config.dma, signals=irq.signals if irq.enable else 0)
+                              dma=config.dma, signals=irq.signals if irq.enable else 0,
+                              patches=vf.patches if vf.enable else 0)
         self._map = register_map(config)
         self._engine = RemapEngine(
             id_width=self._dma.id_width, remap=config.remap, table_width=config.table_width,
@@ -121,7 +131,8 @@ class IOVirt(wiring.Component):
         if irq.enable:
             self._interrupts = InterruptEngine(
                 irq, address_width=address_width, table_width=config.table_width,
-                register_data_width=config.csr.data_width, register_address_width=csr_width)
+                register_data_width=config.csr.data_width, register_address_width=csr_width,
+                notices=3 if vf.enable else 2)
             tags += 3 * [self._interrupts.write_tag_width]
         self._table = TablePort(
             readers=2, writers=len(tags), data_width=config.table_width,
@@ -129,8 +140,17 @@ class IOVirt(wiring.Component):
             write_tag_width=tags, cache=config.dma.cache, prot=config.dma.prot, qos=config.dma.qos)
         kinds = ["completion", "completion"]
         if config.pio.enable:
-            self._pio = PioEngine(data_width=width, pio=config.pio, pcie=config.pcie)
+            self._pio = PioEngine(data_width=width, pio=config.pio, pcie=config.pcie,
+                                  pages=vf.enable)
             kinds += ["posted", "non_posted"]
+        if vf.enable:
+            from .vf.engine import SharingEngine
+            self._sharing = SharingEngine(
+                vf=vf, data_width=width, id_width=self._dma.id_width, reads=config.dma.reads,
+                writes=config.dma.writes, register_data_width=config.csr.data_width,
+                register_address_width=csr_width, link_order=config.dma.order_scope == "link",
+                weak=weak)
+            kinds.append("posted")
         self._transmitter = Transmitter(data_width=width, ports=len(kinds), kinds=kinds,
                                         max_payload_bytes=config.pcie.max_payload_bytes)
         self._credits = [name for pair in KINDS.values() for name in pair]
@@ -150,6 +170,7 @@ class IOVirt(wiring.Component):
             "wsi":        Out(VECTORS),
             **({"irq_wires": Out(irq.wires)} if irq.enable else {}),
             **(self._pio_members() if config.pio.enable else {}),
+            **({"weaken": In(Weaken)} if weak else {}),
         })
 
     def _pio_members(self):
@@ -198,7 +219,7 @@ class IOVirt(wiring.Component):
             self.wsi.eq(remap.wsi),
             lost_faults.event.eq(remap.events.faults_lost),
         ]
-        connect_translation(m, dma, remap)
+        connect_translation(m, dma, remap, self._sharing if self.config.vf.enable else None)
         if irq:
             m.submodules.interrupts = interrupts = self._interrupts
             ready.append(connect_interrupts(m, self, interrupts, receiver=receiver, dma=dma,
@@ -216,6 +237,17 @@ class IOVirt(wiring.Component):
             errors.append(pio.error)
             lost.append(pio.lost)
             ready.append(pio.ready)
+
+        if self.config.vf.enable:
+            m.submodules.sharing = sharing = self._sharing
+            connect_sharing(m, sharing, dma=dma, pio=self._pio, interrupts=self._interrupts,
+                            bank=bank)
+            connect(m, sharing.posted, transmitter.i[4])
+            errors.append(sharing.error)
+            lost.append(sharing.lost)
+            ready.append(sharing.ready)
+            if self.weak:
+                m.d.comb += sharing.weaken.eq(self.weaken)
 
         m.submodules.error_log = error_log = ErrorLog(ports=len(errors))
         for source, port in zip(errors, error_log.record, strict=True):
