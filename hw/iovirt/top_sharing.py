@@ -1,6 +1,7 @@
 """How the sharing block is connected in the whole block, but for translation."""
 
 from amaranth import *
+from amaranth.lib import data
 from amaranth.lib.wiring import connect
 
 from .irq.layouts import MessageKind
@@ -18,7 +19,7 @@ def connect_sharing(m, sharing, *, dma, pio, interrupts, bank):
     for name in ("share_read", "share_write"):
         port, given = getattr(dma, name), getattr(sharing, name)
         m.d.comb += [port.en.eq(given.en), port.slot.eq(given.slot),
-                     *(port.data[field].eq(given.data[field]) for field, _ in given.data.shape())]
+                     *(port.data[field].eq(given.data[field]) for field, _ in data.Layout.cast(given.data.shape()))]
     _stream(m, dma.unpatched, sharing.unpatched)
     _stream(m, sharing.patched, dma.patched)
     _stream(m, pio.page, sharing.page)
@@ -54,7 +55,7 @@ def _stream(m, source, sink):
     m.d.comb += [
         sink.valid.eq(source.valid),
         source.ready.eq(sink.ready),
-        *(sink.p[name].eq(source.p[name]) for name, _ in source.p.shape()),
+        *(sink.p[name].eq(source.p[name]) for name, _ in data.Layout.cast(source.p.shape())),
     ]
 
 

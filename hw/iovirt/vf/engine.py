@@ -208,7 +208,8 @@ class SharingEngine(wiring.Component):
             self._headers(m, outer, guests, pages, notices)
         self._settings(m, attribution, patcher, pages, writer, scheduler)
         m.d.comb += [
-            scheduler.kick.eq(guests.changed),
+            scheduler.kick.valid.eq(guests.changed.valid),
+            scheduler.kick.colour.eq(guests.changed.colour),
             self.oldest.eq(pages.oldest),
             self.pending.eq(pages.pending),
             self.lost.eq(attribution.lost | faults.lost | pairs.lost | patcher.lost),

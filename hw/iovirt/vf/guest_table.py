@@ -12,7 +12,7 @@ from .guest_lookups import GuestLookups
 from .guest_memory import GuestMemory
 from .guest_window import GuestWindow
 from .notices import event_signature
-from .share_layouts import COLOUR_WIDTH, Weaken
+from .share_layouts import COLOUR_WIDTH, GuestState, Weaken
 
 __all__ = ["GuestTable"]
 
@@ -50,6 +50,8 @@ class GuestTable(wiring.Component):
         Guests to freeze; 1 per clock.
     frozen : ``Out(event_signature())``
         Hardware froze a guest that was not ``fatal``.
+    changed : ``Out(event_signature())``, changed_off : ``Out(1)``
+        Software has set the state of a guest; to OFF.
     ready : ``Out(1)``
         The table is clear; until then nothing is accepted.
     corrected, uncorrectable : ``Out(1)``
@@ -71,6 +73,8 @@ class GuestTable(wiring.Component):
                                                       address_width=address_width)),
             "freeze":        In(stream.Signature(COLOUR_WIDTH)).array(freezers),
             "frozen":        Out(event_signature()),
+            "changed":       Out(event_signature()),
+            "changed_off":   Out(1),
             "ready":         Out(1),
             "corrected":     Out(1),
             "uncorrectable": Out(1),
@@ -95,6 +99,12 @@ class GuestTable(wiring.Component):
             connect(m, flipped(outer), inner)
         for outer, inner in zip(self.freeze, freezes.i, strict=True):
             connect(m, flipped(outer), inner)
+        m.d.sync += [
+            self.changed.valid.eq(window.write.valid & window.write.ready
+                                  & window.write.p.set_state),
+            self.changed.colour.eq(window.write.p.guest),
+            self.changed_off.eq(window.write.p.state == GuestState.OFF),
+        ]
         m.d.comb += [
             lookups.done.eq(memory.found),
             lookups.tag.eq(memory.tag),
