@@ -23,6 +23,13 @@ def weak_library():
 
 
 @pytest.fixture
+def simulation(weak_library):
+    """Return a simulation of the hardware."""
+    with Simulation(weak_library()) as sim:
+        yield sim
+
+
+@pytest.fixture
 def rtl(weak_library):
     """Return a function that makes a world of the hardware, with defences switched off."""
     opened = []

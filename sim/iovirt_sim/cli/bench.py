@@ -1,4 +1,4 @@
-"""Measure the hardware: translations, interrupts, programmed I/O."""
+"""Measure the hardware: translations, interrupts, programmed I/O, sharing."""
 
 from rich.console import Console
 from rich.table import Table
@@ -7,6 +7,7 @@ from iovirt.cli.common import UsageError, add_config_arguments, config_of, repor
 
 from ..bench.interrupts import run_interrupts
 from ..bench.pio import run_pio
+from ..bench.sharing import run_sharing
 from ..bench.translate import LATENCIES, run_translate
 from ..verilated import BuildError, CheckFailed, ToolMissing
 from ..workloads import SEED
@@ -22,7 +23,8 @@ def add_arguments(parser):
                         help="translate: translations per clock, beside another open IOMMU on the "
                         "same traffic; interrupts: records per clock, latency, moderation, storms, "
                         "at three widths of the table port; pio: latency and rates of programmed "
-                        "I/O")
+                        "I/O; sharing: shares of guests, bandwidth beside the same device unshared, "
+                        "latency, reset of a guest")
     parser.add_argument("--latency", type=int, action="append", choices=LATENCIES,
                         help="translate: latency of table memory in clocks; may be given more than "
                         "once (default: all)")
@@ -105,8 +107,22 @@ def _pio(config, options):
     return run_pio(config, say=say)
 
 
+def _sharing(config, options):
+    if not config.vf.enable:
+        raise UsageError("Configuration must have sharing (vf.enable) to be measured")
+    return run_sharing(config, say=say)
+
+
 def _print_pio(config, results):
-    table = Table(title=f"Programmed I/O, {config.name} preset", title_justify="left")
+    _print_goals(f"Programmed I/O, {config.name} preset", results)
+
+
+def _print_sharing(config, results):
+    _print_goals(f"Sharing, {config.name} preset", results)
+
+
+def _print_goals(title, results):
+    table = Table(title=title, title_justify="left")
     for column in ("what", "", "goal"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for result in results:
@@ -119,4 +135,5 @@ _BENCHES = {
     "translate":  (_translate, _print_translate),
     "interrupts": (_interrupts, _print_interrupts),
     "pio":        (_pio, _print_pio),
+    "sharing":    (_sharing, _print_sharing),
 }

@@ -21,6 +21,7 @@ class Options:
     shuffle: bool = False
     split_cqe: bool = False
     payload: bool = False           # move data; else only touch the first byte of each piece
+    patience: int = 0               # pieces of data after which a command is given up; 0: never
 
     pieces: int = 64                # entries are fetched by requests of this size
     always_link: bool = False       # slot 511 is a link whether needed or not

@@ -5,6 +5,7 @@ from .address import PAGE
 __all__ = ["execute"]
 
 OK, BAD_OPCODE, BAD_FIELD, BAD_NAMESPACE, BAD_RANGE, BAD_SGL = 0, 1, 2, 0x0b, 0x80, 0x0d
+ABORTED = 7
 FLUSH, WRITE, READ, COMPARE, ZEROES, DSM, VERIFY, COPY = 0, 1, 2, 5, 8, 9, 12, 0x19
 VENDOR = 0x80       # stands for all commands that work on the device as a whole
 
@@ -56,7 +57,9 @@ def _blocks(device, issuer, entry, opcode, psdt):
     content = b"".join(device.disk.get(start + n, bytes(1 << device.shift))
                        for n in range(count)) if device.options.payload else b""
     taken = bytearray()
-    for pointer, raw, size in walk(device, issuer, entry, length):
+    for number, (pointer, raw, size) in enumerate(walk(device, issuer, entry, length)):
+        if device.options.patience and number == device.options.patience:
+            raise _Stop(ABORTED)
         if opcode == READ:
             data = content[done:done + size] if device.options.payload else b"\0"
             _pages(device, issuer, pointer, raw, len(data), data)
