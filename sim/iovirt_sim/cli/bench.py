@@ -23,8 +23,8 @@ def add_arguments(parser):
                         help="translate: translations per clock, beside another open IOMMU on the "
                         "same traffic; interrupts: records per clock, latency, moderation, storms, "
                         "at three widths of the table port; pio: latency and rates of programmed "
-                        "I/O; sharing: shares of guests, bandwidth beside the same device unshared, "
-                        "latency, reset of a guest")
+                        "I/O; sharing: shares of guests, bandwidth, added latency, "
+                        "reset of a guest")
     parser.add_argument("--latency", type=int, action="append", choices=LATENCIES,
                         help="translate: latency of table memory in clocks; may be given more than "
                         "once (default: all)")
