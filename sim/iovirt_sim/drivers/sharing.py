@@ -23,8 +23,9 @@ __all__ = ["APERTURE", "Reset", "SharingDriver"]
 
 #: Where the cores have the pages of guests.
 APERTURE = 0x10_0000_0000
-GUEST_BYTES, PAIR_BYTES, RATE_BYTES, TEMPLATE_BYTES, PAGE = 64, 64, 32, 128, 4096
-STATE, ACTIVITY = 16, 16        # third doublewords of a guest and of its rates
+GUEST_BYTES, PAIR_BYTES, RATE_BYTES, TEMPLATE_BYTES, HEADER_BYTES, PAGE = 64, 64, 32, 128, 32, 4096
+STATE = ACTIVITY = 16       # third doublewords of a guest and of its budget
+WRITTEN = 0x4000            # what guests wrote to their headers, behind their image
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class SharingDriver:
 
     def read(self, name):
         """Return a register as {field: content}, at once."""
-        value = self._read(self.registers.offset(name), self.registers.size(name))
-        return self.registers.unpack(name, value)
+        at, size = self.registers.offset(name), self.registers.size(name)
+        return self.registers.unpack(name, self._read(at, size))
 
     def _read(self, offset, size=8):
         self.system.run()
@@ -104,10 +105,9 @@ class SharingDriver:
         ``lists`` is {"prp_list": slot, "typed_list": slot, "range_list": slot} of templates;
         ``head_delta`` counts doublewords from a tail doorbell to that of its completion head.
         """
-        lists = lists or {}
+        lists = {"prp_list": 0, "typed_list": 0, "range_list": 0, **(lists or {})}
         self.set(f"shared_bar_{number}", base=bar)
-        self.set(f"shared_lists_{number}", head_delta=head_delta, pasid=pasid,
-                 **{kind: lists.get(kind, 0) for kind in ("prp_list", "typed_list", "range_list")})
+        self.set(f"shared_lists_{number}", head_delta=head_delta, pasid=pasid, **lists)
         self.set(f"shared_identity_{number}", valid=int(valid), mode=MODES[mode], segment=segment,
                  rid=rid, first_guest=first_guest, count=count, stride_log2=stride_log2)
 
@@ -137,8 +137,7 @@ class SharingDriver:
         place = (slot or 0) | (slot is not None) << 3 | notify << 4
         self._write("share_header", 16 * dword, [value | mask << 32, place])
 
-    def open_pages(self, *, region_log2=2, doorbells=0x1000, stride_log2=0, single=False,
-                   policy="ones"):
+    def open_pages(self, *, region_log2=2, doorbells=0x1000, stride_log2=0, single=False):
         """Switch the pages of guests on: regions of ``4096 << region_log2`` bytes, with doorbells
         as NVM Express has them, or, if ``single``, one doorbell a queue.
         """
@@ -147,11 +146,11 @@ class SharingDriver:
         self.set("guest_pages", region_log2=region_log2, doorbell_base=doorbells,
                  stride_log2=stride_log2, single=int(single))
         self.set("doorbell_extent", mask=self.region * self.config.vf.guests - 1)
-        self.set("doorbell_window", enable=1, policy=POLICY[policy], base=self.aperture)
+        self.set("doorbell_window", enable=1, policy=POLICY["ones"], base=self.aperture)
 
     def scheduler(self, *, quantum=8, most=64, burst=8, byte_shift=12):
         """Set what all guests share: quantum per weight, most commands in flight, largest grant."""
-        self.set("share_scheduler_settings", quantum=quantum, most=most, burst=burst,
+        self.set("share_scheduler", quantum=quantum, most=most, burst=burst,
                  byte_shift=byte_shift)
 
     # Guests and queue pairs
@@ -236,8 +235,8 @@ class SharingDriver:
 
     def mailbox(self):
         """Return the oldest access that waits for the manager, or None."""
-        request = self.read("mailbox_request")
-        return {**request, **self.read("mailbox_data")} if request["valid"] else None
+        found = self.read("mailbox_request")
+        return {**found, **self.read("mailbox_data")} if found["valid"] else None
 
     def answer(self, data=0):
         """Answer the oldest access, with this data if it is a read."""
@@ -280,6 +279,8 @@ class SharingDriver:
             if entry.owner == number:
                 self.pair(pair, entry)
         self._write("share_budget", RATE_BYTES * number + ACTIVITY, [0])
+        if "share_header" in self.registers.windows:
+            self._write("share_header", WRITTEN + HEADER_BYTES * number, [0] * 4)
         if queues:
             queues()
         self.set_state(number, "run")
