@@ -51,8 +51,9 @@ class GuestPages(wiring.Component):
     holds up another; an access waits for the manager only in its place in the mailbox. Answers come
     in any order.
 
-    Latency of a doorbell is 5 clocks from ``page`` to ``doorbell`` and 3 from ``verdict`` to
-    ``page_answer``, besides the lookup of its guest; throughput is 1 per clock if that has it.
+    A doorbell takes 3 clocks from ``page`` to the lookup of its guest, 2 from there to
+    ``doorbell``, and 3 from ``verdict`` to ``page_answer``; throughput is 1 per clock, if lookups
+    have it.
     After reset it takes up to 4 clocks for each guest until all is served.
 
     Parameters
@@ -61,6 +62,8 @@ class GuestPages(wiring.Component):
         A power of two in 4..256; 1 to 4.
     headers : :class:`bool`
         The last page of each region is a virtual configuration header.
+    tick_log2 : :class:`int`
+        See :class:`Mailbox`.
     data_width, address_width : :class:`int`
         Of the register port; see :class:`RegisterPortSignature`.
     weak : :class:`bool`
@@ -85,7 +88,8 @@ class GuestPages(wiring.Component):
         Only with ``weak``: ``doorbell``, ``page_count``.
     """
 
-    def __init__(self, *, guests, functions, headers, data_width=64, address_width=32, weak=False):
+    def __init__(self, *, guests, functions, headers, tick_log2=10, data_width=64, address_width=32,
+                 weak=False):
         self.guests    = guests
         self.functions = functions
         self.headers   = headers
@@ -93,7 +97,7 @@ class GuestPages(wiring.Component):
         self._decoder   = PageDecoder(guests=guests, headers=headers)
         self._router    = PageRouter(headers=headers, weak=weak)
         self._doorbells = PageDoorbells(functions=functions)
-        self._mailbox   = Mailbox(guests=guests)
+        self._mailbox   = Mailbox(guests=guests, tick_log2=tick_log2)
         self._ends      = PageEnds(ports=3 + headers)
         window = {"data_width": data_width, "address_width": address_width}
         self._headers   = GuestHeaders(guests=guests, **window) if headers else None

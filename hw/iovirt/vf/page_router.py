@@ -31,8 +31,8 @@ class PageRouter(wiring.Component):
     any other                                             ``mailbox``
     ===================================================== ========================================
 
-    In order. Latency is 2 clocks and that of the lookup; throughput is 1 access per clock, or what
-    the lookup allows with 8 under way. Lookups are never held up by what comes after them.
+    In order. Latency is 2 clocks from the answer of the lookup; throughput is 1 access per clock,
+    or what lookups have with 8 under way. Lookups are never held up by what comes after them.
 
     Parameters
     ----------
