@@ -15,13 +15,13 @@ PATIENCE = 15
 class PairAdmission(wiring.Component):
     """Choose an operation for each clock, such that those of one pair never meet in the pipeline.
 
-    An operation whose pair is in the pipeline waits, and only those of its own client behind it.
-    Ring accesses go first, unless another client has waited for 15 clocks; the others take turns.
-    So an operation waits for at most 15 others plus three of its own pair, each of which takes as
-    many clocks as the pipeline has stages.
+    There are two places, one for ring accesses, and one for which the others take turns. What
+    waits there for its pair is passed by what comes to the other place. Ring accesses go first,
+    unless the other operation was passed over for 15 clocks; so it waits for at most 15 clocks, and
+    then for at most one operation of its own pair, of ``stages`` clocks.
 
     Latency is 2 clocks from ``i`` to ``o``; throughput is 1 operation per clock, also of one
-    client. A combinational path runs from ``free`` to ``i.ready``.
+    client. Combinational paths run from ``i.valid`` and ``free`` to ``i.ready``.
 
     Parameters
     ----------
@@ -60,64 +60,80 @@ class PairAdmission(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        clients = len(PairClient)
-        index   = lambda op: op.pair[:(self.pairs - 1).bit_length()]
-
         # Pairs in the stages, that of `o` first. Only those count that an operation that is now
         # chosen would meet.
-        valids = [self.o_valid, *(Signal(name=f"valid_{n}") for n in range(1, self.stages - 1))]
-        inside = [index(self.o), *(Signal(range(self.pairs), name=f"pair_{n}")
-                                   for n in range(1, self.stages - 1))]
+        self._valids = [self.o_valid, *(Signal(name=f"valid_{n}")
+                                        for n in range(1, self.stages - 1))]
+        self._inside = [self._index(self.o), *(Signal(range(self.pairs), name=f"pair_{n}")
+                                               for n in range(1, self.stages - 1))]
         for n in range(1, self.stages - 1):
-            m.d.sync += [valids[n].eq(valids[n - 1]), inside[n].eq(inside[n - 1])]
+            m.d.sync += [self._valids[n].eq(self._valids[n - 1]),
+                         self._inside[n].eq(self._inside[n - 1])]
 
-        waiting = [Signal(PairOp, name=f"waiting_{n}") for n in range(clients)]
-        valid, eligible, chosen, urgent = (Signal(clients) for _ in range(4))
-        for n, (op, i) in enumerate(zip(waiting, self.i, strict=True)):
-            # The pair of an operation is in one stage at most; `clash` follows it until it is out.
-            clash, clashes, near = (Signal(self.stages - 2, name=f"clash_{n}"),
-                                    Signal(self.stages - 2, name=f"clashes_{n}"),
-                                    Signal(name=f"near_{n}"))
-            age = Signal(range(PATIENCE + 1), name=f"age_{n}")
-            m.d.comb += [
-                near.eq(valids[0] & (inside[0] == index(op))),
-                eligible[n].eq(valid[n] & ~clash.any() & ~near),
-                urgent[n].eq(age == PATIENCE),
-                i.ready.eq(self.free[n] & (~valid[n] | chosen[n])),
-                self.reserve[n].eq(i.valid & i.ready),
-                clashes.eq(Cat(there & (pair == index(i.p)) for there, pair in
-                               zip(valids[:-1], inside[:-1], strict=True))),
-            ]
-            with m.If(~valid[n] | chosen[n]):
-                m.d.sync += [valid[n].eq(self.reserve[n]), op.eq(i.p), clash.eq(clashes), age.eq(0)]
-            with m.Else():
-                m.d.sync += [clash.eq(Cat(near, clash)), age.eq(age + ~urgent[n])]
-
-        self._choose(m, eligible, urgent, chosen)
-        m.d.sync += self.o_valid.eq(chosen.any())
-        selected = 0
-        for n, op in enumerate(waiting):
-            selected |= Mux(chosen[n], op.as_value(), 0)
-        m.d.sync += self.o.eq(selected)
+        take, chosen, age = Signal(2), Signal(2), Signal(range(PATIENCE + 1))
+        picked = self._pick(m, take[1])
+        ring   = self.i[0]
+        m.d.comb += [
+            ring.ready.eq(take[0] & self.free[0]),
+            self.reserve[0].eq(ring.valid & ring.ready),
+        ]
+        first, other = (self._place(m, *what, take[n], chosen[n], f"place_{n}") for n, what in
+                        enumerate([(self.reserve[0], ring.p), picked]))
+        urgent = age == PATIENCE
+        m.d.comb += [
+            chosen[0].eq(first[0] & ~(urgent & other[0])),
+            chosen[1].eq(other[0] & (urgent | ~first[0])),
+        ]
+        with m.If(take[1]):
+            m.d.sync += age.eq(0)
+        with m.Elif(~urgent):
+            m.d.sync += age.eq(age + 1)
+        m.d.sync += [
+            self.o_valid.eq(chosen.any()),
+            self.o.eq(Mux(chosen[1], other[1], first[1])),
+        ]
         return m
 
-    def _choose(self, m, eligible, urgent, chosen):
-        """Choose the one that no other one precedes. Who precedes whom is known beforehand."""
-        last = Signal(range(1, len(PairClient)), init=1)
-        for n in range(1, len(PairClient)):
-            with m.If(chosen[n]):
+    def _index(self, op):
+        return op.pair[:(self.pairs - 1).bit_length()]
+
+    def _pick(self, m, take):
+        """Give the other clients turns; return whether there is an operation, and which."""
+        asks, picked, last = Signal(3), Signal(3), Signal(range(3))
+        clients = self.i[1:]
+        for n, i in enumerate(clients):
+            # Of two clients, the one goes first that comes first after the last one.
+            rivals = Cat(asks[other] & (((last >= n) == (last >= other)) == C(other < n, 1))
+                         for other in range(3) if other != n)
+            m.d.comb += [
+                asks[n].eq(i.valid & self.free[n + 1]),
+                picked[n].eq(asks[n] & ~rivals.any()),
+                i.ready.eq(take & picked[n]),
+                self.reserve[n + 1].eq(i.ready),
+            ]
+            with m.If(i.ready):
                 m.d.sync += last.eq(n)
+        op = 0
+        for n, i in enumerate(clients):
+            op |= Mux(picked[n], i.p.as_value(), 0)
+        return asks.any() & take, PairOp(op)
 
-        def precedes(one, other):
-            if one == 0:
-                return ~urgent[other]
-            if other == 0:
-                return urgent[one]
-            # Of the two, the one that comes first after the last one.
-            turn = ((last >= one) == (last >= other)) == C(one < other, 1)
-            return Mux(urgent[one] == urgent[other], turn, urgent[one])
-
-        ranks = range(len(PairClient))
-        m.d.comb += [chosen[n].eq(eligible[n] & ~Cat(eligible[other] & precedes(other, n)
-                                                    for other in ranks if other != n).any())
-                     for n in ranks]
+    def _place(self, m, valid, op, take, chosen, name):
+        """Let an operation wait until its pair is free; return whether it is, and what waits."""
+        waits, waiting = Signal(name=f"{name}_waits"), Signal(PairOp, name=name)
+        # The pair is in one stage at most; `clash` follows it until it is out.
+        clash, near = Signal(self.stages - 2, name=f"{name}_clash"), Signal(name=f"{name}_near")
+        m.d.comb += [
+            take.eq(~waits | chosen),
+            near.eq(self._valids[0] & (self._inside[0] == self._index(waiting))),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                waits.eq(valid),
+                waiting.eq(op),
+                clash.eq(Cat(there & (pair == self._index(op)) for there, pair in
+                             zip(self._valids[:-1], self._inside[:-1], strict=True))),
+            ]
+        with m.Else():
+            m.d.sync += clash.eq(Cat(near, clash))
+        return waits & ~clash.any() & ~near, waiting

@@ -176,8 +176,8 @@ class PairEngine(wiring.Component):
             PairClient.GRANT: (self.grant, {"value": "limit"}),
         }
         for client, (port, names) in fields.items():
-            number = client.value
-            m.submodules[client.name.lower()] = queue = StreamQueue(port.p.shape(), depth=2)
+            number, depth = client.value, 2 if client is PairClient.RING else 1
+            m.submodules[client.name.lower()] = queue = StreamQueue(port.p.shape(), depth=depth)
             wiring.connect(m, wiring.flipped(port), queue.i)
             i, asked = admission.i[number], queue.o.p
             m.d.comb += [

@@ -58,8 +58,7 @@ class PairFetch(wiring.Component):
 
         # The granted part of the range.
         mask, fresh, fetched = Signal(WINDOW), Signal(WINDOW), Signal(WINDOW)
-        below = lambda count: Cat(count > n for n in range(WINDOW))
-        m.d.comb += mask.eq(below(high) & ~below(low))
+        m.d.comb += mask.eq(_below(high) & ~_below(low))
         m.d.sync += [
             fresh.eq(mask & ~i[2].state.fetched),
             fetched.eq(mask | i[2].state.fetched),
@@ -68,9 +67,10 @@ class PairFetch(wiring.Component):
         # From distances to the order of the read: turn by 0 to 63, in two clocks.
         coarse, fine = Signal(WINDOW), Signal(WINDOW)
         turns = line(m, turn, 2)
-        every = i[4].ok & ~i[4].entry.once
+        again = ~i[4].entry.once
         if self.weak:
-            every |= i[4].ok & (self.weaken.once | self.weaken.window)
+            again |= self.weaken.once | self.weaken.window
+        every = i[4].ok & ~i[4].write & again
         m.d.comb += fine.eq(_turned(coarse, turns[2][:3], 1))
         m.d.sync += [
             coarse.eq(_turned(fresh, turns[1][3:], 8)),
@@ -128,6 +128,16 @@ class PairFetch(wiring.Component):
         ]
         with m.If((i[6].client == PairClient.WINDOW) & i[6].write):
             m.d.sync += [self.fetched.eq(0), self.first.eq(0)]
+
+
+def _below(count):
+    """Return the numbers up to 63 that are below ``count``, made of decoders instead of adders."""
+    low, high = count[:3], count[3:]
+    equal = lambda number, value: ~(number ^ C(value, len(number))).any()
+    units = [Cat(equal(low, n) for n in range(bit + 1, 8)).any() for bit in range(8)]
+    tens  = [equal(high, group) for group in range(9)]
+    return Cat(Cat(tens[group + 1:]).any() | (tens[group] & units[bit])
+               for group in range(8) for bit in range(8))
 
 
 def _turned(value, amount, unit):

@@ -26,8 +26,6 @@ __all__ = [
 
 #: Signed differences of counts.
 DIFFERENCE = signed(COUNT_WIDTH + 1)
-#: Number of an entry of any ring address: offsets have 22 bits, entries 8 bytes or more.
-ORDINAL = 20
 
 
 def check_pairs(pairs):

@@ -4,10 +4,13 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .pair_layouts import DIFFERENCE, ORDINAL, Looked, PairClient, Placed, line, modulo
+from .pair_layouts import DIFFERENCE, Looked, PairClient, Placed, line, modulo
 from .share_layouts import COUNT_WIDTH, RING_LOG2, WINDOW, Weaken
 
 __all__ = ["PairPlace"]
+
+#: log2 of the bytes of the largest ring, 4096 entries of 64 bytes.
+_BYTES_LOG2 = 18
 
 
 class PairPlace(wiring.Component):
@@ -92,11 +95,11 @@ class PairPlace(wiring.Component):
     def _entries(self, m, i):
         """Find the first entry touched, and the one in which the access ends, in 1 clock."""
         op, entry = i[0].op, i[0].entry
-        size, end = Signal(2), Signal(RING_LOG2 + 1)
+        size, end = Signal(2), Signal(_BYTES_LOG2 + 1)
         below     = Cat(C(7, 3), size > 0, size > 1, size > 2)
-        first, last = Signal(ORDINAL), Signal(ORDINAL)
+        first, last = Signal(_BYTES_LOG2 - 3), Signal(_BYTES_LOG2 - 2)
         part, rest  = Signal(), Signal()
-        offset      = op.value[:RING_LOG2]
+        offset      = op.value[:_BYTES_LOG2]
         m.d.comb += [
             size.eq(Mux(op.side, entry.cq_size_log2, entry.size_log2)),
             end.eq(offset + op.length),
@@ -118,7 +121,9 @@ class PairPlace(wiring.Component):
         if self.weak:
             is_ring  &= ~self.weaken.depth
             is_value &= ~Mux(op.side, self.weaken.head, self.weaken.tail)
-        m.d.sync += beyond.eq((is_ring & (last + rest > depth)) | (is_value & (op.value >= depth)))
+        far_off = op.value[_BYTES_LOG2:RING_LOG2].any() | (last + rest > depth)
+        m.d.sync += beyond.eq(Mux(is_ring, far_off, is_value & (
+            op.value[COUNT_WIDTH:].any() | (op.value[:COUNT_WIDTH] >= depth))))
         return beyond
 
     def _measure(self, m, i, first, depth):
@@ -144,12 +149,13 @@ class PairPlace(wiring.Component):
     def _completions(self, m, i, first, last):
         """Count the entries that end in this access, and how they lie to the next completion."""
         o = self.o
-        count, ahead, written = Signal(ORDINAL), Signal(DIFFERENCE), Signal(DIFFERENCE)
+        # An access of 4096 bytes has up to 512 entries.
+        count, ahead, written = Signal(10), Signal(DIFFERENCE), Signal(DIFFERENCE)
         m.d.sync += [
             count.eq(last - first),
             ahead.eq(i[1].state.next - first[:COUNT_WIDTH]),
             written.eq(last[:COUNT_WIDTH] - i[1].state.next),
-            o.whole.eq(Mux(count > WINDOW, WINDOW, count)),
+            o.whole.eq(Mux(count[6:].any(), WINDOW, count)),
             o.ahead.eq(ahead >= 0),
             o.skipped.eq(ahead != 0),
             o.written.eq(written),
@@ -159,22 +165,19 @@ class PairPlace(wiring.Component):
     def _room(self, m, i):
         """Find how many commands more may be in flight; negative counts as none."""
         most, in_use = Signal(COUNT_WIDTH), Signal(COUNT_WIDTH + 1)
-        by_depth, by_limit, by_space = (Signal(DIFFERENCE, name=f"by_{name}")
-                                        for name in ("depth", "limit", "space"))
+        by_limit, by_space = Signal(DIFFERENCE), Signal(DIFFERENCE)
         entry, state = i[0].entry, i[0].state
         m.d.sync += [
-            most.eq(Mux(entry.limit == 0, entry.depth - 1, entry.limit)),
+            most.eq(Mux((entry.limit == 0) | (entry.limit >= entry.depth), entry.depth - 1,
+                        entry.limit)),
             in_use.eq(state.in_flight + state.unread),
         ]
         entry, state = i[1].entry, i[1].state
         m.d.sync += [
-            by_depth.eq(entry.depth - 1 - state.in_flight),
             by_limit.eq(most - state.in_flight),
             by_space.eq(entry.cq_depth - 1 - in_use),
         ]
         spaced = i[2].entry.paired
         if self.weak:
             spaced &= ~self.weaken.cq_space
-        least = Signal(DIFFERENCE)
-        m.d.comb += least.eq(Mux(by_depth < by_limit, by_depth, by_limit))
-        m.d.sync += self.o.room.eq(Mux(spaced & (by_space < least), by_space, least))
+        m.d.sync += self.o.room.eq(Mux(spaced & (by_space < by_limit), by_space, by_limit))

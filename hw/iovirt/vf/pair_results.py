@@ -147,7 +147,7 @@ class PairResults(wiring.Component):
 
     def _deny(self, m):
         """Queue denials; an address is that of the ring."""
-        m.submodules.denials = queue = StreamQueue(Denial, depth=2)
+        m.submodules.denials = queue = StreamQueue(Denial, depth=1)
         wiring.connect(m, queue.o, wiring.flipped(self.denial))
         done = self.counted
         m.d.comb += [

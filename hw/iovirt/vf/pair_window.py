@@ -77,7 +77,6 @@ class PairWindow(wiring.Component):
 
         # What is staged is for one pair.
         staged, staged_pair = Signal(128), Signal(range(self.pairs))
-        mask = Cat(bit.replicate(8) for bit in access.strobe)
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += request.ready.eq(1)
@@ -96,8 +95,10 @@ class PairWindow(wiring.Component):
                 with m.Else():
                     m.next = "ASK"
             with m.State("STAGE"):
-                part = staged.word_select(word[:_ENTRY - lane], self.data_width)
-                m.d.sync += part.eq((part & ~mask) | (access.data & mask))
+                for n in range(16):
+                    here, byte = divmod(n, self.data_width // 8)
+                    with m.If((word[:_ENTRY - lane] == here) & access.strobe[byte]):
+                        m.d.sync += staged.word_select(n, 8).eq(access.data.word_select(byte, 8))
                 with m.If(last):
                     m.next = "ASK"
                 with m.Else():
