@@ -52,7 +52,7 @@ class GuestPages(wiring.Component):
     in any order.
 
     A doorbell takes 3 clocks from ``page`` to the lookup of its guest, 2 from there to
-    ``doorbell``, and 3 from ``verdict`` to ``page_answer``; throughput is 1 per clock, if lookups
+    ``doorbell``, and 2 from ``verdict`` to ``page_answer``; throughput is 1 per clock, if lookups
     have it.
     After reset it takes up to 4 clocks for each guest until all is served.
 

@@ -88,9 +88,8 @@ class Mailbox(wiring.Component):
         m.submodules.shown = self._shown = StreamQueue(shown, depth=self.guests)
         m.submodules.waits = self._waits = StreamQueue(waits, depth=self.guests)
         m.submodules.ends = ends = StreamArbiter(PageEnd, ports=2)
-        m.submodules.refused = self._refused = StreamQueue(PageEnd, depth=2)
-        m.submodules.ended   = self._ended   = StreamQueue(PageEnd, depth=2)
-        connect(m, self._refused.o, ends.i[0])
+        m.submodules.ended = self._ended = StreamQueue(PageEnd, depth=1)
+        self._refused = ends.i[0]
         connect(m, self._ended.o, ends.i[1])
         connect(m, ends.o, flipped(self.end))
 
@@ -122,11 +121,11 @@ class Mailbox(wiring.Component):
         admits = Signal()
         m.d.comb += [
             busy.eq(taken ^ left),
-            moves.eq(valid & (~busy | self._refused.i.ready)),
+            moves.eq(valid & (~busy | self._refused.ready)),
             admits.eq(valid & ~busy),
             self.i.ready.eq(~valid & ~scrub),
-            self._refused.i.valid.eq(valid & busy),
-            *page_end(self._refused.i.payload, call, data=0xFFFFFFFF),
+            self._refused.valid.eq(valid & busy),
+            *page_end(self._refused.payload, call, data=0xFFFFFFFF),
             take.en.eq(scrub | admits),
             take.addr.eq(Mux(scrub, count, call.guest)),
             take.data.eq(~scrub & ~taken),

@@ -55,8 +55,16 @@ class PageDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        settings = Signal(PageSettings)
-        m.d.sync += settings.eq(self.settings)
+        # Registers that hold still, and what follows from them.
+        settings, region, within = Signal(PageSettings), Signal(REGION_LOG2), Signal(16)
+        legal = Signal()
+        log2 = self.settings.region_log2
+        m.d.sync += [
+            settings.eq(self.settings),
+            region.eq((8192 << (log2 - 1)[:3]) - 1),
+            legal.eq((log2 != 0) & (log2 <= REGION_LOG2 - 12)),
+            within.eq((1 << self.settings.stride_log2) - 1),
+        ]
 
         # Three registers, each left when the one after it is free.
         last = data.StructLayout({"call": PageCall, "offset": REGION_LOG2})
@@ -69,11 +77,11 @@ class PageDecoder(wiring.Component):
             with m.If(advance[n]):
                 m.d.sync += valids[n].eq(valids[n - 1] if n else self.i.valid)
         with m.If(advance[0]):
-            self._find(m, settings, found)
+            self._find(m, settings, region, legal, found)
         with m.If(advance[1]):
             self._place(m, settings, found, placed)
         with m.If(advance[2]):
-            self._count(m, settings, placed, done)
+            self._count(m, settings, within, placed, done)
         m.d.comb += [
             self.i.ready.eq(advance[0]),
             self.o.valid.eq(valids[2]),
@@ -81,23 +89,17 @@ class PageDecoder(wiring.Component):
         ]
         return m
 
-    def _find(self, m, settings, found):
+    def _find(self, m, settings, region, legal, found):
         access, call = self.i.payload, found.call
+        number = access.address[13:] >> (settings.region_log2 - 1)[:3]
         m.d.sync += [
             *(call[name].eq(access[name])
               for name in ("write", "be", "data", "legal", "core", "owner", "address")),
-            call.nobody.eq(1),
+            found.offset.eq(access.address & region),
+            call.guest.eq(number),
+            call.nobody.eq(~legal | number[exact_log2(self.guests):].any()),
+            call.header.eq(self.headers & (access.address | ~region)[12:REGION_LOG2].all()),
         ]
-        with m.Switch(settings.region_log2):
-            for log2 in range(1, REGION_LOG2 - 11):
-                size = 12 + log2
-                with m.Case(log2):
-                    m.d.sync += [
-                        found.offset.eq(access.address[:size]),
-                        call.guest.eq(access.address[size:]),
-                        call.nobody.eq(access.address[size + exact_log2(self.guests):] != 0),
-                        call.header.eq(self.headers & access.address[12:size].all()),
-                    ]
 
     def _place(self, m, settings, found, placed):
         # From here on the offset counts from the doorbells.
@@ -109,20 +111,18 @@ class PageDecoder(wiring.Component):
             placed.call.door.eq(~words[-1] & ~found.call.header),
         ]
 
-    def _count(self, m, settings, placed, done):
+    def _count(self, m, settings, within, placed, done):
         words = placed.offset[:REGION_LOG2 - 2]
-        number, between = Signal(len(words)), Signal()
-        with m.Switch(settings.stride_log2):
-            for log2 in range(1 << len(settings.stride_log2)):
-                with m.Case(log2):
-                    m.d.comb += [number.eq(words[log2:]), between.eq(words[:log2].any())]
-        queue = Signal.like(number)
-        m.d.comb += queue.eq(Mux(settings.single, number, number >> 1))
+        number, queue = Signal(len(words)), Signal(len(words))
+        m.d.comb += [
+            number.eq(words >> settings.stride_log2),
+            queue.eq(Mux(settings.single, number, number >> 1)),
+        ]
         m.d.sync += [
             done.call.eq(placed.call),
             done.call.side.eq(number[0] & ~settings.single),
             done.call.queue.eq(queue),
             # A guest has at most 255 queues.
-            done.call.door.eq(placed.call.door & ~between & ~queue[8:].any()
+            done.call.door.eq(placed.call.door & ~(words & within).any() & ~queue[8:].any()
                               & (settings.single | queue.any())),
         ]

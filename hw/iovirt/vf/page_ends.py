@@ -15,8 +15,8 @@ __all__ = ["PageEnds"]
 class PageEnds(wiring.Component):
     """Answer accesses, count them for their guests, and record what was denied and what failed.
 
-    Latency is 2 clocks; throughput is 1 end per clock while all outputs take them. None of them may
-    wait for software.
+    Latency is 1 clock; throughput is 1 end per clock while all outputs take them, and 1 per 2
+    clocks of those that were denied or have failed. No output may wait for software.
 
     Parameters
     ----------
@@ -49,23 +49,24 @@ class PageEnds(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.arbiter = arbiter = self._arbiter
-        m.submodules.ends    = ends    = StreamQueue(PageEnd, depth=2)
         for outer, inner in zip(self.i, arbiter.i, strict=True):
             connect(m, flipped(outer), inner)
-        connect(m, arbiter.o, ends.i)
 
-        # An end leaves when there is a place for all that it may lead to.
-        end, outputs, moves = ends.o.payload, {}, Signal()
-        for name, shape, want in (("answer", PageAnswer, C(1)), ("count", GuestCount, end.counted),
-                                  ("denial", Denial, end.denied), ("error", PageError, ~end.ok)):
-            m.submodules[f"{name}s"] = queue = StreamQueue(shape, depth=2)
+        # An end leaves when there is a place for all that it may lead to. What is dropped or fails
+        # need not be fast.
+        ends, outputs, moves = arbiter.o, {}, Signal()
+        end = ends.payload
+        for name, shape, depth, want in (
+                ("answer", PageAnswer, 2, C(1)), ("count", GuestCount, 2, end.counted),
+                ("denial", Denial, 1, end.denied), ("error", PageError, 1, ~end.ok)):
+            m.submodules[f"{name}s"] = queue = StreamQueue(shape, depth=depth)
             connect(m, queue.o, flipped(getattr(self, name)))
             m.d.comb += queue.i.valid.eq(moves & want)
             outputs[name] = queue.i
         answer, count, denial, error = (output.payload for output in outputs.values())
         m.d.comb += [
-            moves.eq(ends.o.valid & Cat(output.ready for output in outputs.values()).all()),
-            ends.o.ready.eq(moves),
+            ends.ready.eq(Cat(output.ready for output in outputs.values()).all()),
+            moves.eq(ends.valid & ends.ready),
             *(answer[name].eq(end[name]) for name in ("owner", "write", "ok", "data")),
             count.colour.eq(end.guest),
             count.counter.eq(end.counter),
