@@ -14,7 +14,8 @@ ROOT   = Path(__file__).parents[2]
 DRIVER = ROOT / "sw"
 HERE   = ROOT / "tests" / "sw"
 FLAGS  = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-O1", "-g")
-DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c", "iovirt_reader.c", "iovirt_pio.c")
+DRIVER_SOURCES = ("iovirt.c", "iovirt_irq.c", "iovirt_reader.c", "iovirt_pio.c", "iovirt_vf.c",
+                  "iovirt_vf_guest.c")
 SCENARIOS = ("overflow", "sleeper", "once", "moderation", "migration", "storm", "drain", "drop",
              "wire", "sources", "forgery", "failure")
 
@@ -37,8 +38,8 @@ def run(*command, **options):
 
 
 def write_header(directory, name="tiny"):
-    """Write the register header of a preset where the driver looks for it."""
-    write_c_header(preset(name), directory / "iovirt_registers.h")
+    """Write the register header of a preset with all parts where the driver looks for it."""
+    write_c_header(preset(name).replace(vf={"enable": True}), directory / "iovirt_registers.h")
 
 
 def build(directory, name, sources, *flags):
