@@ -118,7 +118,7 @@ def build(design, *, waves=None, say=None):
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
     say = say or (lambda text: None)
-    bench = _digest(*(path.read_bytes() for path in sorted(SOURCES.iterdir())),
+    bench = _digest(*(path.read_bytes() for path in sorted(SOURCES.rglob("*.*"))),
                     Path(__file__).read_bytes(), repr((tools.version, tools.compiler, waves)))
     # What generates the Verilog is hashed first, because generating it takes seconds.
     shortcut = None
@@ -155,7 +155,7 @@ def _make(directory, verilog, description, bench, tools, waves, say):
              {**os.environ, "VERILATOR_ROOT": str(tools.root)})
         include = tools.root / "include"
         sources = [*(work / "obj").glob("*.cpp"), *(include / file for file in (*RUN_TIME, *more)),
-                   *SOURCES.glob("*.cpp")]
+                   *SOURCES.rglob("*.cpp")]
         command = [tools.compiler, *COMPILER_FLAGS, *defines, f"-I{work}", f"-I{work / 'obj'}",
                    f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
         common = _digest(bench, command[:-5])

@@ -23,7 +23,8 @@ class Function:
     """A function behind the link.
 
     ``config`` is {Dword: (value, bits that can be written)}; ``bars`` is {number: size}, those of
-    ``wide`` have 64-bit addresses. ``parent`` is the number of the bridge that it is behind.
+    ``wide`` have 64-bit addresses. ``parent`` is the number of the bridge that it is behind. To one
+    that is ``shared``, the block writes by itself.
     """
 
     devfn:  int
@@ -33,6 +34,7 @@ class Function:
     parent: int = NOBODY
     bridge: bool = False
     bus:    int = 0
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -154,7 +156,8 @@ class IoOperations:
         config = [word for at, (value, mask) in function.config.items()
                   for word in (at | value << 32, mask)]
         return self._add(FUNCTION, number, function.parent | function.devfn << 16
-                         | function.bus << 24 | function.bridge << 32 | len(function.bars) << 40,
+                         | function.bus << 24 | function.bridge << 32 | function.shared << 33
+                         | len(function.bars) << 40,
                          *bars, *config)
 
     def rule(self, action="ok", *, kinds=("read", "config_read", "config_write"), function=None,

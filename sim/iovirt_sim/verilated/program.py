@@ -3,6 +3,7 @@
 from array import array
 from dataclasses import dataclass
 
+from .agent_operations import AgentOperations
 from .operations import IoOperations
 
 __all__ = ["BROKEN", "Command", "Event", "Program", "Transfer", "Translation", "read_events"]
@@ -20,10 +21,11 @@ BROKEN = {"access": (3, 3), "poison": (2, 2), "none": (0, 0)}
 CLASSES = {"other": 0, "ddt": 1, "pointer": 2, "leaf": 3, "queue": 4}
 STATUS = {"ok": 0, "ur": 1, "ca": 4}
 EVENTS = {1: "csr", 2: "translated", 3: "tlp", 4: "transfer", 5: "memory", 6: "commands",
-          7: "mark", 8: "table_write", 9: "timeout", 10: "pio", 11: "record", 12: "notice"}
+          7: "mark", 8: "table_write", 9: "timeout", 10: "pio", 11: "record", 12: "notice",
+          13: "agent", 14: "breach", 15: "completion", 16: "device_dma", 17: "mismatch"}
 
 
-class Program(IoOperations):
+class Program(IoOperations, AgentOperations):
     """A list of operations. Each method appends one and returns its number.
 
     Operations are executed in order. `translate`, `dma`, `tlp`, `signal` and `pio_...` only hand

@@ -152,6 +152,7 @@ class Simulation(Calls):
                 ("latency", ctypes.c_void_p, [ctypes.c_void_p]),
                 ("clear_statistics", None, [ctypes.c_void_p]),
                 ("settings", ctypes.c_void_p, [ctypes.c_void_p]),
+                ("agent_names", ctypes.c_char_p, [ctypes.c_uint64]),
                 ("statistics_names", ctypes.c_char_p, []),
                 ("settings_names", ctypes.c_char_p, [])):
             function = getattr(lib, f"iovirt_{name}")
@@ -208,6 +209,10 @@ class Simulation(Calls):
         if name not in self._settings:
             raise ValueError(f"Setting must be one of {', '.join(self._settings)}, not {name!r}")
         return self._settings.index(name)
+
+    def agent_names(self, what):
+        """Return the names of counters or options of agents; see `iovirt_sim.sharing`."""
+        return self._library.iovirt_agent_names(what).decode().split()
 
     def statistics(self):
         """Return the counts since the start or `clear_statistics`, as a dict.

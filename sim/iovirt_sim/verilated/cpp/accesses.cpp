@@ -81,7 +81,7 @@ bool Accesses::carries(const Access& a, const Asked& asked) const {
 }
 
 // The oldest that fits, and, of writes, that has these bytes; one that has ended only if nobody else.
-Access* Accesses::find(const Asked& asked) {
+Access* Accesses::find(const Asked& asked, bool optional) {
     Access* first = nullptr;
     Access* best = nullptr;
     Access* ended = nullptr;
@@ -95,15 +95,17 @@ Access* Accesses::find(const Asked& asked) {
         else if (!asked.write) first->ambiguous = a->ambiguous = true;
         if (asked.write && !best && carries(*a, asked)) best = a.get();
     }
+    if (optional) return best;
     if (asked.write && first && !best)
         errors_.add("tx: write to %llx has other bytes than: %s", ull(asked.target),
                     text(*first).c_str());
     return best ? best : first ? first : ended;
 }
 
-u64 Accesses::request(const Tlp& tlp) {
+u64 Accesses::request(const Tlp& tlp, bool optional) {
     Asked what = asked(tlp);
-    Access* a = find(what);
+    Access* a = find(what, optional);
+    if (!a && optional) return 0;
     if (!a) {
         errors_.add("tx: request %08x %08x for %llx belongs to no access of a core",
                     tlp.header.word[0], tlp.header.word[1], ull(what.target));
@@ -246,10 +248,8 @@ void Accesses::write_response(unsigned id, unsigned resp, u64 cycle) {
     a.responded = cycle, a.has_response = true, a.resp = resp;
     ++statistics_.pio_writes;
     bool failed = false, asked = true;
-    for (std::size_t n = 0; n < a.state.size(); ++n) {
-        failed |= a.state[n] >= Access::FAILED;
-        asked &= !a.enabled[n] || a.state[n] >= Access::GOOD;
-    }
+    for (std::size_t n = 0; n < a.state.size(); ++n)
+        failed |= a.state[n] >= Access::FAILED, asked &= !a.enabled[n] || a.state[n] >= Access::GOOD;
     statistics_.pio_failed += failed;
     unsigned wanted = a.expect == EXPECT_ERROR ? unsigned(SLVERR) :
                       a.expect == EXPECT_DECERR ? unsigned(DECERR) : 0;
@@ -280,7 +280,7 @@ void Accesses::finish(Access& a) {
         events_.add_words(EVENT_PIO, a.op, record);
     }
     groups.count(a.group, -1);
-    if (a.expect != EXPECT_ANY && !a.left) live_.erase(a.number);
+    if (!a.has_target || (a.expect != EXPECT_ANY && !a.left)) live_.erase(a.number);
     else prune();
 }
 

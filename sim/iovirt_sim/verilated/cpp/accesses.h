@@ -50,6 +50,11 @@ class Accesses {
         windows_.push_back({address, size, target, configuration});
     }
     void clear_windows() { windows_.clear(); }
+    bool leads_out(u64 address) const {
+        for (const Window& w : windows_)
+            if (address >= w.address && address - w.address < w.size) return true;
+        return false;
+    }
 
     // For the port.
     Access* start(Access&& access);
@@ -62,7 +67,8 @@ class Accesses {
 
     // For devices: the access whose part the request is (0: none, an error), what the device says,
     // and that it has said everything.
-    u64 request(const Tlp& tlp);
+    // If `optional`, it may be a write of the block itself.
+    u64 request(const Tlp& tlp, bool optional = false);
     void answer(u64 number, u64 target, const u8* bytes, const u8* enabled, unsigned count,
                 Access::State state);
     void answered(u64 number, u64 cycle);
@@ -84,7 +90,7 @@ class Accesses {
     static Asked asked(const Tlp& tlp);
     bool contains(const Access& access, const Asked& asked) const;
     bool carries(const Access& access, const Asked& asked) const;
-    Access* find(const Asked& asked);
+    Access* find(const Asked& asked, bool optional);
     void check_passing(const Access& access);
     void finish_read(Access& access, u64 cycle);
     void check_read(Access& access);

@@ -21,7 +21,8 @@ Bench::Bench(const char* waves)
       accesses_(statistics, settings, errors, events, transfers_),
       devices_(statistics, settings, errors, events, random_, accesses_),
       signals_(statistics, settings, errors, events, transfers_, memory_),
-      traffic_(transfers_, devices_, signals_, settings), observer_(walks_, signals_),
+      agents_(statistics, settings, errors, events, memory_, devices_),
+      traffic_(transfers_, devices_, signals_, agents_, settings), observer_(walks_, signals_),
       table_(TablePort{model_}, "table", memory_, table_knobs(settings), observer_, errors,
              random_),
       csr_(CsrPort{model_}, errors), program_(csr_.client(0))
@@ -44,7 +45,8 @@ Bench::Bench(const char* waves)
     transfers_.credit_by_answer = false;
 #endif
     auto send = [this](Tlp&& tlp) { source_.push(std::move(tlp)); };
-    transfers_.send = devices_.send = signals_.send = send;
+    transfers_.send = devices_.send = signals_.send = agents_.send = send;
+    connect_agents();
 #endif
 #if defined(IOVIRT_VCD) || defined(IOVIRT_FST)
     if (waves && *waves) {
@@ -69,6 +71,7 @@ Bench::~Bench() {
 void Bench::reset(u64 clocks) {
     random_.state = settings.seed;
     transfers_.reset(), accesses_.reset(), devices_.reset(), signals_.reset();
+    agents_.reset();
     table_.reset();
     csr_.reset();
 #ifdef IOVIRT_HAS_DMA
@@ -136,6 +139,7 @@ void Bench::cycle() {
 #endif
 #ifdef IOVIRT_HAS_RX
     devices_.drive(now_);
+    agents_.step(now_);
     if (link_ != bool(settings.link_up)) change_link();
     source_.drive();
     sink_.drive();
@@ -278,6 +282,7 @@ bool Bench::execute(const u64* op, u32 argument, u64 length) {
     case OP_SIGNAL: return signal(op, argument, length);
     case OP_RING: ring(op, argument); return true;
     case OP_TOLERATE: signals_.tolerate(u16(argument)); return true;
+    case OP_AGENT: return agents_.execute(op, argument, length, op_, started_);
     case OP_WINDOW: case OP_FUNCTION: case OP_RULE: case OP_RELEASE: case OP_BAR_WRITE:
     case OP_BAR_READ:
         return device(op, argument, length);

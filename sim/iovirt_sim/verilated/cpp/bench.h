@@ -6,6 +6,7 @@
 #include "devices.h"
 #include "pio.h"
 #include "ports.h"
+#include "sharing/agents.h"
 #include "signals.h"
 #ifdef IOVIRT_HAS_REQUEST
 #include "remap.h"
@@ -24,7 +25,7 @@ enum Opcode : u8 {
     OP_CSR_WRITE, OP_CSR_READ, OP_CSR_POLL, OP_TRANSLATE, OP_DMA, OP_TLP, OP_WAIT, OP_COMMAND_RING,
     OP_COMMAND, OP_COMMAND_WAIT, OP_SET, OP_ALLOW, OP_CLASSIFY, OP_FORGET, OP_MARK, OP_TABLE_WRITES,
     OP_PIO, OP_WINDOW, OP_FUNCTION, OP_RULE, OP_RELEASE, OP_BAR_WRITE, OP_BAR_READ, OP_SIGNAL, OP_RING,
-    OP_TOLERATE,
+    OP_TOLERATE, OP_AGENT,
 };
 
 Tlp make_tlp(const u64* op, u64 length, u32 number);
@@ -32,13 +33,21 @@ Tlp make_tlp(const u64* op, u64 length, u32 number);
 // Tells whose TLP it is.
 class Traffic : public TlpListener {
   public:
-    Traffic(Transfers& transfers, Devices& devices, Signals& signals, Settings& settings)
-        : transfers_(transfers), devices_(devices), signals_(signals), settings_(settings) {}
+    Traffic(Transfers& transfers, Devices& devices, Signals& signals, Agents& agents,
+            Settings& settings)
+        : transfers_(transfers), devices_(devices), signals_(signals), agents_(agents),
+          settings_(settings) {}
 
-    bool may_send(const Tlp& tlp) override { return transfers_.may_send(tlp); }
+    bool may_send(const Tlp& tlp) override {
+        if (tlp.kind != TLP_DEVICE) return transfers_.may_send(tlp);
+        return !tlp.header.non_posted() || (transfers_.credit_left() && agents_.may_send(tlp));
+    }
     void starting(Tlp& tlp) override {
         if (tlp.kind == TLP_TRANSFER) transfers_.starting(tlp);
         if (tlp.kind == TLP_SIGNAL) signals_.starting(tlp);
+        if (tlp.kind != TLP_DEVICE) return;
+        if (tlp.header.non_posted()) transfers_.take_credit();
+        agents_.starting(tlp);
     }
     void taken(Tlp& tlp, u64 cycle) override {
         if (tlp.kind == TLP_TRANSFER) transfers_.taken(tlp, cycle);
@@ -47,10 +56,12 @@ class Traffic : public TlpListener {
         if (tlp.kind == TLP_TRANSFER) transfers_.sent(tlp, cycle);
         if (tlp.kind == TLP_SIGNAL) signals_.sent(tlp, cycle);
         if (tlp.kind == TLP_ANSWER) devices_.sent(tlp, cycle);
+        if (tlp.kind == TLP_DEVICE) agents_.sent(tlp);
     }
     void received(Tlp& tlp, u64 cycle) override {
         if (!settings_.link_up) return;   // the core drops it
         bool request = !tlp.header.completion();
+        if (!request && agents_.completed(tlp)) return;
         bool known = request && devices_.received(tlp, cycle);
         if (!known || settings_.report_requests) transfers_.received(tlp, cycle);
     }
@@ -59,6 +70,7 @@ class Traffic : public TlpListener {
     Transfers& transfers_;
     Devices& devices_;
     Signals& signals_;
+    Agents& agents_;
     Settings& settings_;
 };
 
@@ -119,6 +131,7 @@ class Bench {
     u64 outstanding(u16 group) const;
     u64 irq_wires();
     void change_link();
+    void connect_agents();
 
     VerilatedContext context_;
     Model model_;
@@ -129,6 +142,7 @@ class Bench {
     Accesses accesses_;
     Devices devices_;
     Signals signals_;
+    Agents agents_;
     Traffic traffic_;
     TableObserver observer_;
     AxiSubordinate<TablePort> table_;

@@ -99,6 +99,12 @@ enum EventKind : u64 {
                          // bytes, data...
     EVENT_RECORD,        // queue, count, 4 words, visible, consumed
     EVENT_NOTICE,        // queue, cycle
+    EVENT_AGENT,         // what the operation asked for
+    EVENT_BREACH,        // number of the counter, guest, two words about it
+    EVENT_COMPLETION,    // guest, cycle, two words
+    EVENT_DEVICE_DMA,    // cycle, use | write << 8 | guest << 16 | queue << 32, address, bytes,
+                         // status | poisoned << 8, data...
+    EVENT_MISMATCH,      // guest, block, word, seen, wanted
 };
 
 class Events {

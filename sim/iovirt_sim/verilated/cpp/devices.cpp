@@ -31,8 +31,8 @@ bool Devices::received(Tlp& tlp, u64 cycle) {
     const Header& h = tlp.header;
     if (functions_.empty() || !(h.memory() || h.configuration())) return false;
     check(tlp);
-    u64 access = accesses_.request(tlp);
     Place where = place(tlp);
+    u64 access = accesses_.request(tlp, where.function && where.function->shared && tlp.header.has_data());
     if (h.memory() && h.has_data()) {
         ++statistics_.writes_to_devices;
         if (where.function) write_memory(tlp, where);
@@ -149,6 +149,12 @@ void Devices::write_memory(const Tlp& tlp, const Place& where) {
     u64 at = bar_address(where.number, where.bar, where.offset);
     for (std::size_t n = 0; n < enabled.size() && n < 4 * tlp.payload.size(); ++n)
         if (enabled[n]) bars_.write_strobed(at + n, bytes + n, 1, 1);
+    if (!written) return;
+    std::size_t first = 0, last = enabled.size();
+    while (first < last && !enabled[first]) ++first;
+    while (last > first && !enabled[last - 1]) --last;
+    if (last > first)
+        written(where.number, where.bar, where.offset + first, unsigned(last - first));
 }
 
 void Devices::configure(const Tlp& tlp, const Place& where) {

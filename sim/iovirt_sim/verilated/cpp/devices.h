@@ -16,7 +16,7 @@ struct Function {
 
     unsigned parent = NOBODY;   // bridge that it is behind
     u8 devfn = 0, bus = 0;      // the bus is learnt from configuration writes
-    bool bridge = false;
+    bool bridge = false, shared = false;   // written by the block itself, too
     std::vector<Bar> bars;
     std::vector<u32> value, mask;   // configuration space, and which bits can be written
 
@@ -63,6 +63,8 @@ class Devices {
     }
 
     std::function<void(Tlp&&)> send;
+    // Registers of a function have been written.
+    std::function<void(unsigned function, unsigned bar, u64 offset, unsigned bytes)> written;
 
     bool present() const { return !functions_.empty(); }
     void function(unsigned number, Function&& function);

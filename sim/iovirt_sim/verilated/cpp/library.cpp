@@ -51,6 +51,12 @@ const char* iovirt_statistics_names() {
 #undef X
 }
 
+const char* iovirt_agent_names(u64 what) {
+    static std::string text;
+    text = Agents::names(unsigned(what));
+    return text.c_str();
+}
+
 const char* iovirt_settings_names() {
 #define X(name, value) #name "\n"
     return IOVIRT_SETTINGS(X);

@@ -85,7 +85,7 @@ void Bench::rule(const u64* op, u32 argument) {
 void Bench::function(const u64* op, u32 argument, u64 length) {
     Function f;
     f.parent = unsigned(op[1] & 0xffff), f.devfn = u8(op[1] >> 16), f.bus = u8(op[1] >> 24);
-    f.bridge = op[1] >> 32 & 1;
+    f.bridge = op[1] >> 32 & 1, f.shared = op[1] >> 33 & 1;
     u64 bars = op[1] >> 40 & 7, at = 2;
     for (u64 n = 0; n < bars && at + 1 < length; ++n, at += 2)
         f.bars.push_back({u8(op[at]), bool(op[at] >> 8 & 1), op[at + 1]});
@@ -117,4 +117,27 @@ bool Bench::device(const u64* op, u32 argument, u64 length) {
         return true;
     }
     }
+}
+
+// Guests are cores too.
+void Bench::connect_agents() {
+    devices_.written = [this](unsigned function, unsigned bar, u64 offset, unsigned bytes) {
+        agents_.written(function, bar, offset, bytes);
+    };
+    signals_.consumed = [this](unsigned index) { agents_.interrupted(index); };
+    agents_.world().store = [this](u64 address, u64 value, unsigned size, unsigned core) {
+#ifdef IOVIRT_HAS_PIO
+        if (pio_.full()) return false;
+        Access a;
+        a.write = true, a.address = address, a.size = size, a.id = core;
+        // What becomes of a write to a page of a guest is the business of the block.
+        a.expect = accesses_.leads_out(address) ? EXPECT_AUTO : EXPECT_ANY;
+        a.data.resize(size);
+        memcpy(a.data.data(), &value, size);
+        pio_.push(std::move(a));
+#else
+        (void)address, (void)value, (void)size, (void)core;
+#endif
+        return true;
+    };
 }

@@ -59,6 +59,7 @@ class Signals {
 
     Groups groups;
     std::function<void(Tlp&&)> send;
+    std::function<void(unsigned index)> consumed;   // a record was read
 
     void start(Signal&& signal, Tlp&& tlp);
     void starting(Tlp& tlp);

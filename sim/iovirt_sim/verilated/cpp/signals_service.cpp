@@ -94,6 +94,7 @@ void Signals::consume(u32 queue, Ring& ring, u32 count, u64 cycle) {
     if (ring.report)
         events_.add(EVENT_RECORD, ring.op, queue, count, r[0], r[1], r[2], r[3], slot.at, cycle);
     match(queue, r, slot.answered, slot.at);
+    if (consumed) consumed(unsigned(r[0] >> 48));
     slot.visible = false;
     ++ring.next;
 }

@@ -44,7 +44,7 @@ struct Header {
 };
 
 // Whose TLP it is.
-enum TlpKind : u8 { TLP_TRANSFER, TLP_ANSWER, TLP_SIGNAL };
+enum TlpKind : u8 { TLP_TRANSFER, TLP_ANSWER, TLP_SIGNAL, TLP_DEVICE };
 
 struct Tlp {
     Header header;

@@ -33,6 +33,8 @@ class Transfers : public AxiObserver, public TlpListener {
     u64 now = 0;
     // Whether a credit comes back with the answer, or from the receiver (`give_back`).
     bool credit_by_answer = true;
+    bool credit_left() const { return np_used_ < settings_.np_limit; }
+    void take_credit() { ++np_used_; }
     void give_back(u64 credits) { np_used_ -= credits < np_used_ ? credits : np_used_; }
     std::function<void(Tlp&&)> send;
 

@@ -1,0 +1,9 @@
+"""Devices that guests share, and the guests, as models in the fast simulation."""
+
+from .device import CommandFailed, NvmeDevice
+from .events import Breach, Completion, DeviceDma, Mismatch
+from .guests import Guest, command
+from .system import PlainSystem
+
+__all__ = ["Breach", "CommandFailed", "Completion", "DeviceDma", "Guest", "Mismatch", "NvmeDevice",
+           "PlainSystem", "command"]

@@ -1,0 +1,89 @@
+"""Guests: drivers of NVMe queue pairs in the bench, honest, hostile, or scripted."""
+
+__all__ = ["Guest", "command"]
+
+FLUSH, WRITE, READ, COMPARE, ZEROES, DSM = 0, 1, 2, 5, 8, 9
+COUNTS, OPTIONS = 2, 4
+
+
+def command(opcode, *, block=0, count=1, prp1=0, prp2=0, cid=0, nsid=1, flags=0, metadata=0,
+            words=()):
+    """Return a submission entry; ``words`` are (Dword, number) that overwrite the rest."""
+    entry = bytearray(64)
+    entry[0], entry[1] = opcode, flags
+    entry[2:4], entry[4:8] = cid.to_bytes(2, "little"), nsid.to_bytes(4, "little")
+    for at, value in ((16, metadata), (24, prp1), (32, prp2), (40, block)):
+        entry[at:at + 8] = (value & (1 << 64) - 1).to_bytes(8, "little")
+    entry[48:50] = (count - 1).to_bytes(2, "little")
+    for dword, value in words:
+        entry[4 * dword:4 * dword + 4] = value.to_bytes(4, "little")
+    return bytes(entry)
+
+
+class Guest:
+    """A driver of one queue pair, in the bench. Several of them may be of one guest.
+
+    Parameters
+    ----------
+    system : :class:`~iovirt_sim.system.System`.
+    number : of this driver.
+    pages : where its pages are in memory; it has them at ``gpa``, one after the other.
+    kind : "linux" does random commands and checks every byte; "hostile" does its worst;
+        "scripted" does what `submit` says.
+    options : see ``cpp/sharing/guest.h``. Rings, doorbells and ``gpa`` are needed.
+    """
+
+    def __init__(self, system, number, pages, *, kind="linux", **options):
+        self.system, self.number, self.kind, self.pages = system, number, kind, list(pages)
+        self.values = {"guest": number, "seed": number, **options}
+        system.program.guest(number, kind, self.pages)
+        self.set(**self.values)
+        self.restart()
+
+    @property
+    def program(self):
+        """The program of the system."""
+        return self.system.program
+
+    def set(self, **options):
+        """Set options."""
+        names = self.system.sim.agent_names(OPTIONS)
+        for name in options:
+            if name not in names:
+                raise ValueError(f"Option must be one of {', '.join(names)}, not {name!r}")
+        self.values |= options
+        self.program.guest_options(self.number, {names.index(name): int(value)
+                                                 for name, value in options.items()})
+
+    def go(self, commands):
+        """Let it do that many commands more."""
+        self.program.go(self.number, commands)
+
+    def submit(self, entry, *, ring=True):
+        """Let it put an entry into its ring."""
+        return self.program.submit(self.number, entry, ring=ring)
+
+    def restart(self):
+        """Let it start afresh, with empty rings, after a reset."""
+        self.program.restart(self.number)
+
+    def counts(self):
+        """Return what it has counted, as a dict."""
+        op = self.program.report("guest", self.number)
+        values = next(e.values for e in self.system.run() if e.op == op)
+        return dict(zip(self.system.sim.agent_names(COUNTS), values, strict=True))
+
+    def gpa(self, page, offset=0):
+        """Return the address that the guest has for a byte of a page."""
+        return self.values["gpa"] + 4096 * page + offset
+
+    def write(self, page, offset, data):
+        """Write bytes to one of its pages; offset and length must be multiples of 8."""
+        words = [int.from_bytes(data[n:n + 8], "little") for n in range(0, len(data), 8)]
+        self.program.write_memory(self.pages[page] + offset, words)
+
+    def read(self, page, offset, length):
+        """Return bytes of one of its pages, at once."""
+        self.system.run()
+        words = self.system.sim.read_memory(self.pages[page] + offset, -(-length // 8))
+        return b"".join(word.to_bytes(8, "little") for word in words)[:length]
