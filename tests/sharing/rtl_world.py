@@ -94,11 +94,8 @@ class RtlScheduler:
         world, driver = self.world, self.world.driver
         before = driver.statistics(colour)["doorbells"]
         at = driver.aperture + driver.region * colour + offset
-        for byte in range(0 if at % size else 1):
-            world.system.program.pio_write(at + byte, (value & (1 << 8 * size) - 1).to_bytes(
-                size, "little"), expect="any")
-        if at % size:
-            world.system.program.pio_write(at, value.to_bytes(8, "little")[:size], expect="any")
+        world.system.program.pio_write(at, (value & (1 << 8 * size) - 1).to_bytes(size, "little"),
+                                       expect="any")
         world.system.program.wait()
         world.run_program()
         return driver.statistics(colour)["doorbells"] != before
