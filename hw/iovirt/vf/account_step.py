@@ -66,8 +66,10 @@ def _work(guests):
         "others":   BACK_WIDTH,  # what the budget of all, and the size of a grant, allow
         "stop":     1,
         "spent":    1,
+        "exact":    1,           # the deficit allows no more
         # From stage 5 on.
         "offer":    BACK_WIDTH,
+        "last":     1,
     })
 
 
@@ -163,6 +165,7 @@ class AccountStep(wiring.Component):
             self.account.eq(six.account),
             self.heard.eq(valid[5] & (five.op == AccountOp.VISIT) & five.visit.ask),
             self.result.offer.eq(five.offer),
+            self.result.last.eq(five.last),
             self.result.spent.eq(five.spent),
             self.result.stop.eq(five.stop),
             self.result.next.eq(five.account.next),
@@ -274,6 +277,7 @@ class AccountStep(wiring.Component):
             four.others.eq(_smaller(most, room)),
             four.least.eq(_smaller(own, tokens)),
             four.still.eq(_small(deficit)),
+            four.exact.eq(deficit <= ALL),
             four.spent.eq((three.turn != 0) & (deficit <= 0)),
             four.stop.eq((three.turn == 0) | (barred & (deficit > 0))),
             four.account.deficit.eq(Mux(deficit < least, least, deficit)),
@@ -287,7 +291,8 @@ class AccountStep(wiring.Component):
         a, b, c = four.least, four.still, four.others
         offer = Mux((a <= b) & (a <= c), a, Mux(b <= c, b, c))
         asks  = (four.op == AccountOp.VISIT) & four.visit.ask & ~four.stop & ~four.spent
-        m.d.sync += five.offer.eq(Mux(asks, offer, 0))
+        m.d.sync += [five.offer.eq(Mux(asks, offer, 0)),
+                     five.last.eq(four.exact & (b <= a) & (b <= c))]
 
     def _apply(self, m, five, six, valid):
         account, new, software = five.account, six.account, self.software

@@ -14,10 +14,11 @@ class AmountMerger(wiring.Component):
     """Take an amount per clock while they are for one guest, and pass on their sums.
 
     Nothing is lost: an amount that belongs to another guest, or that would make the sum too large,
-    waits until the sum has gone. Amounts for guests that do not exist are dropped.
+    waits until the sum has gone. While nobody waits, sums of one guest are ``PAUSE`` clocks apart,
+    because an account cannot be changed more often. Amounts for guests that do not exist vanish.
 
-    Latency is 2 clocks; throughput is 1 amount per clock, but 1 change of guest per transfer of
-    ``o``.
+    Latency is 2 clocks, and up to ``PAUSE`` more. Throughput is 1 amount per clock, but 1 change of
+    guest per transfer of ``o``.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ class AmountMerger(wiring.Component):
     o : ``Out(stream.Signature(...))``
         ``guest`` and ``amount``.
     """
+
+    PAUSE = 12
 
     def __init__(self, *, width, guests):
         check_guests(guests)
@@ -51,14 +54,20 @@ class AmountMerger(wiring.Component):
         m = Module()
         full, held = Signal(), Signal.like(self.o.payload)
         known, same, moves = Signal(), Signal(), Signal()
+        pause = Signal(range(self.PAUSE + 1))
+        soon  = (pause != 0) & (self.o.p.guest == held.guest)
         m.d.comb += [
             known.eq(self.i.p.colour < self.guests),
             # Only halves are added, so that no sum overflows.
             same.eq((held.guest == self.i.p.colour) & ~held.amount[-1] & ~self.i.p.amount[-1]),
-            moves.eq(full & (~self.o.valid | self.o.ready)),
+            # Nobody else waits for the end of the pause.
+            moves.eq(full & (~self.o.valid | self.o.ready) & (~soon | (self.i.valid & ~same))),
             self.i.ready.eq(~full | ~known | same | moves),
         ]
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
         with m.If(moves):
+            m.d.sync += pause.eq(self.PAUSE)
             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(held), full.eq(0)]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)

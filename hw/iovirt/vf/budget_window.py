@@ -23,7 +23,7 @@ class BudgetWindow(wiring.Component):
     clears the account, and what it had in flight is in flight no more. Bytes are written alone.
     Accesses beyond the last guest answer an error.
 
-    About 15 clocks per access, for a clear also the time of an offer.
+    About 15 clocks per access, for word 2 also the time of an offer.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class BudgetWindow(wiring.Component):
     shown : ``In(64)``, ``done`` : ``In(1)``
         To the accounts and back.
     hold : ``Out(1)``, ``quiet`` : ``In(1)``
-        Nothing must be reserved while an account is cleared.
+        Nothing must be reserved while an account is cleared or its commands are shown.
     """
 
     def __init__(self, *, guests, data_width, address_width):
@@ -66,9 +66,7 @@ class BudgetWindow(wiring.Component):
         software, guest = self.software, Signal(range(self.guests))
         top   = max(12, _SIZE + guest.shape().width)
         high  = Signal()
-        clear = Signal()
         m.d.comb += [
-            clear.eq(software.write & (software.word == 2)),
             self.op.p.op.eq(AccountOp.SOFTWARE),
             self.op.p.guest.eq(guest),
         ]
@@ -94,7 +92,7 @@ class BudgetWindow(wiring.Component):
                         m.next = "RESPOND"
                     with m.Elif(request.p.write & ~request.p.strobe.any()):
                         m.next = "RESPOND"
-                    with m.Elif(request.p.write & (request.p.address[3:_SIZE] == 2)):
+                    with m.Elif(request.p.address[3:_SIZE] == 2):
                         m.next = "HOLD"
             with m.State("HOLD"):
                 with m.If(self.quiet):
@@ -113,5 +111,6 @@ class BudgetWindow(wiring.Component):
                 m.d.comb += response.valid.eq(1)
                 with m.If(response.ready):
                     m.next = "IDLE"
-            m.d.comb += self.hold.eq(clear & ~fsm.ongoing("IDLE") & ~fsm.ongoing("RESPOND"))
+            m.d.comb += self.hold.eq((software.word == 2) & ~fsm.ongoing("IDLE")
+                                     & ~fsm.ongoing("RESPOND"))
         return m

@@ -97,7 +97,8 @@ def account_op(guests):
 def visit_result():
     """What came of a visit that asked."""
     return data.StructLayout({
-        "offer": BACK_WIDTH,  # commands that were reserved; if 0:
+        "offer": BACK_WIDTH,  # commands that were reserved
+        "last":  1,           # nothing is left of the turn if all are granted. If there are none:
         "spent": 1,           # the turn is over, and the next one will come
         "stop":  1,           # there is no turn before something happens; neither: others are ahead
         "next":  8,           # as stored

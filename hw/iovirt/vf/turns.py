@@ -20,7 +20,9 @@ class Turns(wiring.Component):
     these cases it does not come again before it is woken. If only the number of commands of all
     guests is reached, or nobody takes doorbells, the turn goes on when there is room again.
 
-    An offer takes 12 clocks and what the pair engine and the guest table need.
+    A pair that takes nothing of an offer has the others asked, by offers of nothing, one per clock;
+    the first one that has room gets the offer. An offer takes 14 clocks and what the pair engine
+    needs.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class Turns(wiring.Component):
     hold : ``In(1)``, ``quiet`` : ``Out(1)``
         Reserve nothing; nothing is reserved. ``quiet`` is reached in the time of an offer.
     weaken : ``In(Weaken)``
-        ``freeze``, ``state``.
+        ``fair`` (a turn has no end), ``freeze``, ``state``.
     """
 
     def __init__(self, *, guests, weak=False):
@@ -76,30 +78,31 @@ class Turns(wiring.Component):
         m = Module()
         guest, fresh, ends = Signal.like(self.guest.payload), Signal(), Signal()
         back, count = Signal(BACK_WIDTH), Signal(BACK_WIDTH)
-        pair, misses = Signal(8), Signal(8)
+        pair, probe, left, probing = Signal(8), Signal(8), Signal(9), Signal()
+        repeat, found, waiting = Signal(), Signal(), Signal(9)
         result, heard = Signal(visit_result()), Signal()
         facts, known = Signal(GuestLookup), Signal()
         asked, sent = Signal(), Signal()   # of the account, and of the guest table
         verdict, visit = self.verdict.p, self.op.p.argument.visit
-        following, fewer, proceed = Signal(8), Signal(8), Signal()
+        following, after, proceed = Signal(8), Signal(8), Signal()
         m.d.comb += [
             following.eq(Mux(pair + 1 == facts.pairs, 0, pair + 1)),
-            fewer.eq(misses + 1),
+            after.eq(Mux(probe + 1 == facts.pairs, 0, probe + 1)),
             proceed.eq(self.room & self.granted.ready & ~self.hold),
             self.op.p.op.eq(AccountOp.VISIT),
             self.op.p.guest.eq(guest),
             visit.fresh.eq(fresh), visit.back.eq(back), visit.count.eq(count), visit.next.eq(pair),
             self.lookup.request.payload.eq(guest),
             self.again.guest.eq(guest),
-            self.grant.p.pair.eq(facts.first_pair + pair),
-            self.grant.p.limit.eq(back),
+            self.grant.p.pair.eq(facts.first_pair + Mux(probing, probe, pair)),
+            self.grant.p.limit.eq(Mux(probing, 0, back)),
             self.granted.p.eq(verdict),
         ]
 
         with m.FSM():
             with m.State("NEXT"):
                 m.d.comb += [self.quiet.eq(1), self.guest.ready.eq(~self.hold)]
-                m.d.sync += [guest.eq(self.guest.payload), fresh.eq(1), misses.eq(0)]
+                m.d.sync += [guest.eq(self.guest.payload), fresh.eq(1)]
                 with m.If(self.guest.valid & ~self.hold):
                     m.next = "WAIT"
             with m.State("WAIT"):
@@ -124,8 +127,9 @@ class Turns(wiring.Component):
                 with m.If(heard & known):
                     m.next = "JUDGE"
             with m.State("JUDGE"):
-                self._judge(m, result, facts, pair, fresh, ends)
-                m.d.sync += [fresh.eq(0), back.eq(result.offer), count.eq(0)]
+                m.d.sync += [fresh.eq(0), back.eq(result.offer), count.eq(0), ends.eq(1),
+                             repeat.eq(0)]
+                self._judge(m, result, facts, pair, fresh)
             with m.State("OFFER"):
                 m.d.comb += self.grant.valid.eq(1)
                 with m.If(self.grant.ready):
@@ -135,17 +139,49 @@ class Turns(wiring.Component):
                     self.verdict.ready.eq(1),
                     self.granted.valid.eq(self.verdict.valid & (verdict.count != 0)),
                 ]
+                m.d.sync += [
+                    probe.eq(following), left.eq(facts.pairs - 1), waiting.eq(0), found.eq(0),
+                    probing.eq(0), repeat.eq(0), ends.eq(0),
+                ]
                 with m.If(self.verdict.valid):
-                    m.d.sync += [
-                        back.eq(back - verdict.count), count.eq(verdict.count), pair.eq(following),
-                        misses.eq(Mux(verdict.more, 0, fewer)),
-                        ends.eq(~verdict.more & (fewer >= facts.pairs)),
-                    ]
+                    m.d.sync += [back.eq(back - verdict.count), count.eq(verdict.count),
+                                 pair.eq(following)]
                     m.next = "CONTINUE"
+                    with m.If((facts.pairs == 1) & ~verdict.more):
+                        m.d.sync += ends.eq(1)
+                        m.next = "RETURN"
+                    with m.Elif(verdict.count == 0):
+                        m.d.sync += probing.eq(1)
+                        m.next = "PROBE"
+                    with m.Elif(result.last & (back == verdict.count)):
+                        m.d.sync += [ends.eq(1), repeat.eq(1)]
+                        m.next = "RETURN"
+            with m.State("PROBE"):
+                # `pair` is the one whose verdict comes next, until one with room is found.
+                asks, hears = Signal(), Signal()
+                m.d.comb += [
+                    self.grant.valid.eq(probing),
+                    self.verdict.ready.eq(1),
+                    asks.eq(probing & self.grant.ready),
+                    hears.eq(self.verdict.valid),
+                ]
+                m.d.sync += waiting.eq(waiting + asks - hears)
+                with m.If(asks):
+                    m.d.sync += [probe.eq(after), left.eq(left - 1),
+                                 probing.eq((left != 1) & ~found)]
+                with m.If(hears & ~found):
+                    m.d.sync += found.eq(verdict.more)
+                    with m.If(~verdict.more):
+                        m.d.sync += pair.eq(following)
+                with m.If(~probing & (waiting == 0)):
+                    m.d.sync += ends.eq(1)
+                    m.next = "RETURN"
+                    with m.If(found):
+                        m.next = "OFFER"
             with m.State("CONTINUE"):
                 m.d.sync += [asked.eq(0), sent.eq(0), heard.eq(0), known.eq(0)]
                 m.next = "RETURN"
-                with m.If(~ends & proceed):
+                with m.If(proceed):
                     m.next = "ASK"
             with m.State("RETURN"):
                 m.d.comb += self.op.valid.eq(1)
@@ -153,16 +189,24 @@ class Turns(wiring.Component):
                     m.d.sync += [back.eq(0), count.eq(0)]
                     m.next = "WAIT"
                     with m.If(ends):
-                        m.next = "NEXT"
+                        self._end(m, fresh, repeat)
         return m
 
-    def _judge(self, m, result, facts, pair, fresh, ends):
+    def _end(self, m, fresh, repeat):
+        m.d.comb += self.again.valid.eq(repeat)
+        m.next = "NEXT"
+        if self.weak:
+            with m.If(self.weaken.fair & repeat):
+                m.d.comb += self.again.valid.eq(0)
+                m.d.sync += fresh.eq(1)
+                m.next = "WAIT"
+
+    def _judge(self, m, result, facts, pair, fresh):
         runs = facts.state == GuestState.RUN
         if self.weak:
             halted = (facts.state == GuestState.FREEZE) | (facts.state == GuestState.DRAIN)
             runs |= (self.weaken.freeze & halted) | self.weaken.state
         first = Mux(result.next < facts.pairs, result.next, 0)
-        m.d.sync += ends.eq(1)
         with m.If(fresh):
             m.d.sync += pair.eq(first)
         with m.If(~(facts.ok & runs & (facts.pairs != 0))):
@@ -174,7 +218,6 @@ class Turns(wiring.Component):
         with m.Elif(result.stop):
             m.next = "NEXT"
         with m.Elif(result.spent):
-            m.d.comb += self.again.valid.eq(1)
-            m.next = "NEXT"
+            self._end(m, fresh, C(1))
         with m.Else():
             m.next = "WAIT"
