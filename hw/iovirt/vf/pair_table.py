@@ -45,7 +45,8 @@ class PairTable(wiring.Component):
     o_valid : ``Out(1)``, ``o`` : ``Out(Looked)``
         The operation of 4 clocks ago, with what it has found.
     write_en : ``In(1)``, ``write_pair``, ``write_state`` : ``In(PairState)``
-        New state of a pair.
+        New state of a pair. ``write_state`` must be 0 until ``ready``, which it is if it is made of
+        ``o`` and registers.
     ready : ``Out(1)``
         All entries are invalid, or were written since.
     corrected, uncorrectable : ``Out(1)``
@@ -90,10 +91,19 @@ class PairTable(wiring.Component):
         # Read; take; find what is wrong; correct it.
         entries, states = self.entries.read_port(), self.states.read_port()
         m.d.comb += [entries.addr.eq(index(self.i)), states.addr.eq(index(self.i))]
-        codes, words = line(m, entries.data, 2), line(m, states.data, 2)
-        code, word   = codes[2], words[2]
+        codes, words = ([Signal(len(port.data), name=f"{name}_{n}") for n in range(2)]
+                        for name, port in (("code", entries), ("word", states)))
+        code, word   = codes[1], words[1]
         found, odd   = Signal(self._code.checks + 1), Signal()
-        m.d.sync += [found.eq(self._code.syndrome(codes[1])), odd.eq(words[1].xor())]
+        m.d.sync += [
+            codes[0].eq(entries.data), codes[1].eq(codes[0]),
+            words[0].eq(states.data), words[1].eq(words[0]),
+            found.eq(self._code.syndrome(codes[0])),
+            odd.eq(words[0].xor()),
+        ]
+        # What is left from before a reset must not get out: see `_write`.
+        with m.If(~self.ready):
+            m.d.sync += [codes[0].eq(0), words[0].eq(0)]
         running, op = line(m, self.i_valid, 3)[3], line(m, self.i, 3)[3]
 
         fixed, bad, single, missing = (Signal(self._code.width), Signal(), Signal(), Signal())
@@ -128,10 +138,13 @@ class PairTable(wiring.Component):
         return m
 
     def _write(self, m, memory, enable, place, content, scrub):
-        """Write zeros after reset: the code word of an invalid entry."""
+        """Write zeros after reset: the code word of an invalid entry.
+
+        ``content`` is 0 then, because all that is on its way to here has come out of reset.
+        """
         port = memory.write_port()
         m.d.comb += [
             port.en.eq(enable | ~self.ready),
             port.addr.eq(Mux(self.ready, place, scrub)),
-            port.data.eq(Mux(self.ready, content, 0)),
+            port.data.eq(content),
         ]
