@@ -30,7 +30,7 @@ class GuestHeaders(wiring.Component):
     are written alone. If it has ``notify`` set, a write is an event for the manager. Beyond byte
     255 everything reads 0, and is not written.
 
-    An access takes 5 clocks, one at a time; they take turns with the window. ``clear`` comes first
+    An access takes 6 clocks, one at a time; they take turns with the window. ``clear`` comes first
     and takes 4 clocks. After reset it takes 4 clocks for each guest until anything is served; the
     template keeps its contents.
 
@@ -179,6 +179,13 @@ class GuestHeaders(wiring.Component):
                 m.next = "SHOW"
             with m.State("SHOW"):
                 m.d.sync += result.eq(self._shown(m))
+                m.next = "MASK"
+            with m.State("MASK"):
+                value, mask = result[:32], result[32:]
+                mine = self._kept.data.word_select(self._found.slot[0], 32)
+                with m.If(~self._window):
+                    m.d.sync += value.eq(Mux(self._found.kept, (value & ~mask) | (mine & mask),
+                                             value))
                 m.next = "END"
             with m.State("END"):
                 m.d.comb += [self.end.valid.eq(~self._window), response.valid.eq(self._window)]
@@ -190,13 +197,11 @@ class GuestHeaders(wiring.Component):
         ]
 
     def _shown(self, m):
-        found, image, kept = self._found, self._image.data, self._kept.data
-        value, mask, seen = image[:32], image[32:], Signal(64)
-        with m.If(~self._window & self._known):
-            mine = Mux(found.slot[0], kept[32:], kept[:32])
-            m.d.comb += seen.eq(Mux(found.kept, (value & ~mask) | (mine & mask), value))
-        with m.Elif(self._window & ~self._word.write & self._in_written):
-            m.d.comb += seen.eq(kept)
-        with m.Elif(self._window & ~self._word.write & self._in_template):
+        found, image, seen = self._found, self._image.data, Signal(64)
+        with m.If(~self._window):
+            m.d.comb += seen.eq(Mux(self._known, image, 0))
+        with m.Elif(~self._word.write & self._in_written):
+            m.d.comb += seen.eq(self._kept.data)
+        with m.Elif(~self._word.write & self._in_template):
             m.d.comb += seen.eq(Mux(self._word.address[3], found.as_value(), image))
         return seen

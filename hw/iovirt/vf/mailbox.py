@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from iovirt.stream import StreamArbiter, StreamQueue
+from iovirt.stream import StreamArbiter
 
 from .guest_layouts import check_guests
 from .notices import event_signature
@@ -30,7 +30,7 @@ class Mailbox(wiring.Component):
     fails, but the manager still sees it, marked as expired, until it answers: so an answer never
     meets another access than the one that was read.
 
-    Each access ends once. Latency is 3 clocks to ``oldest``, and from ``answer`` 2 clocks to
+    Each access ends once. Latency is 5 clocks to ``oldest``, and from ``answer`` 2 clocks to
     ``end``; throughput is 1 access per 2 clocks. After reset it takes ``guests`` clocks until
     accesses are taken.
 
@@ -80,26 +80,48 @@ class Mailbox(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The two sides of an access: what the manager sees, and what its core waits for.
-        shown  = data.StructLayout({"guest": COLOUR_WIDTH, "turn": 1, "write": 1, "be": 4,
-                                    "address": APERTURE_LOG2, "data": 32})
-        waits  = data.StructLayout({"owner": 16, "write": 1, "core": 8, "guest": COLOUR_WIDTH,
-                                    "address": APERTURE_LOG2, "since": 16})
-        m.submodules.shown = self._shown = StreamQueue(shown, depth=self.guests)
-        m.submodules.waits = self._waits = StreamQueue(waits, depth=self.guests)
-        m.submodules.ends = ends = StreamArbiter(PageEnd, ports=2)
-        m.submodules.ended = self._ended = StreamQueue(PageEnd, depth=1)
-        self._refused = ends.i[0]
-        connect(m, self._ended.o, ends.i[1])
+        # The two sides of an access: what the manager sees, and what its core waits for. Either is
+        # in a ring of its own, as many have ended for their cores that the manager still sees.
+        shown = data.StructLayout({"guest": COLOUR_WIDTH, "turn": 1, "write": 1, "be": 4,
+                                   "address": APERTURE_LOG2, "data": 32})
+        waits = data.StructLayout({"owner": 16, "write": 1, "core": 8, "guest": COLOUR_WIDTH,
+                                   "address": APERTURE_LOG2, "since": 16})
+        m.submodules.ends = self._arbiter = ends = StreamArbiter(PageEnd, ports=2)
         connect(m, ends.o, flipped(self.end))
 
-        # The manager is done with the oldest.
-        self._pops = Signal()
+        self._admits, self._pops, self._ends = Signal(), Signal(), Signal()
+        self._behind = behind = Signal(range(self.guests + 1))
+        self._put = Signal(range(self.guests))
+        self._shown, self._sees = self._ring(m, "shown", shown, self._pops, self.pending != 0)
+        self._waits, self._lasts = self._ring(m, "waits", waits, self._ends,
+                                              self.pending != behind)
+        m.d.sync += [
+            self._put.eq(self._put + self._admits),
+            self.pending.eq(self.pending + self._admits - self._pops),
+        ]
         ticks, now = Signal(self.tick_log2), Signal(16)
         m.d.sync += [ticks.eq(ticks + 1), now.eq(now + ticks.all())]
         self._admit(m, now)
         self._finish(m, now)
         return m
+
+    def _ring(self, m, name, shape, pops, some):
+        """Return the head of a ring, after the entry to be put into it, and whether it is there."""
+        memory = Memory(shape=shape, depth=self.guests, init=[], attrs={"no_rw_check": 1})
+        m.submodules[name] = memory
+        write, read = memory.write_port(), memory.read_port()
+        head, there = Signal(range(self.guests), name=f"{name}_head"), Signal(name=f"{name}_there")
+        entry, valid = Signal(shape, name=f"{name}_entry"), Signal(name=f"{name}_valid")
+        m.d.comb += [
+            write.en.eq(self._admits),
+            write.addr.eq(self._put),
+            read.addr.eq(head),
+        ]
+        m.d.sync += [
+            head.eq(head + pops), there.eq(some & ~pops),
+            entry.eq(read.data), valid.eq(there & ~pops),
+        ]
+        return (write.data, entry), valid
 
     def _admit(self, m, now):
         # A guest is busy if its bits in the two memories differ; each has one writer. They keep
@@ -116,71 +138,65 @@ class Mailbox(wiring.Component):
             m.d.comb += [read.en.eq(~valid), read.addr.eq(self.i.payload.guest)]
             return write, read.data
 
-        valid, call, busy, moves = Signal(), Signal(PageCall), Signal(), Signal()
+        valid, call, busy = Signal(), Signal(PageCall), Signal()
         (take, taken), (leave, left) = turns("taken"), turns("left")
-        admits = Signal()
+        refused, (shown, seen), (waits, _) = self._arbiter.i[0], self._shown, self._waits
         m.d.comb += [
             busy.eq(taken ^ left),
-            moves.eq(valid & (~busy | self._refused.ready)),
-            admits.eq(valid & ~busy),
+            self._admits.eq(valid & ~busy),
             self.i.ready.eq(~valid & ~scrub),
-            self._refused.valid.eq(valid & busy),
-            *page_end(self._refused.payload, call, data=0xFFFFFFFF),
-            take.en.eq(scrub | admits),
+            refused.valid.eq(valid & busy),
+            *page_end(refused.payload, call, data=0xFFFFFFFF),
+            take.en.eq(scrub | self._admits),
             take.addr.eq(Mux(scrub, count, call.guest)),
             take.data.eq(~scrub & ~taken),
             leave.en.eq(scrub | self._pops),
-            leave.addr.eq(Mux(scrub, count, self._shown.o.payload.guest)),
-            leave.data.eq(~scrub & self._shown.o.payload.turn),
-            self.event.valid.eq(admits),
+            leave.addr.eq(Mux(scrub, count, seen.guest)),
+            leave.data.eq(~scrub & seen.turn),
+            self.event.valid.eq(self._admits),
             self.event.colour.eq(call.guest),
+            *(shown[name].eq(call[name]) for name in ("guest", "write", "be", "address", "data")),
+            *(waits[name].eq(call[name]) for name in ("owner", "write", "core", "guest",
+                                                      "address")),
+            shown.turn.eq(~taken),
+            waits.since.eq(now),
         ]
-        with m.If(~valid | moves):
-            m.d.sync += valid.eq(self.i.valid & self.i.ready)
-        with m.If(~valid):
-            m.d.sync += call.eq(self.i.payload)
-        shown, waits = self._shown.i, self._waits.i
-        m.d.comb += [
-            shown.valid.eq(admits),
-            waits.valid.eq(admits),
-            *(shown.payload[name].eq(call[name])
-              for name in ("guest", "write", "be", "address", "data")),
-            *(waits.payload[name].eq(call[name])
-              for name in ("owner", "write", "core", "guest", "address")),
-            shown.payload.turn.eq(~taken),
-            waits.payload.since.eq(now),
-        ]
+        with m.If(valid):
+            m.d.sync += valid.eq(busy & ~refused.ready)
+        with m.Else():
+            m.d.sync += [valid.eq(self.i.valid & self.i.ready), call.eq(self.i.payload)]
 
     def _finish(self, m, now):
-        shown, waits, ended = self._shown.o, self._waits.o, self._ended.i
         # `behind` accesses at the head of `shown` have expired; then both heads are one access.
-        behind, held, answer = Signal(range(self.guests + 1)), Signal(), Signal(33)
-        expires, old, finishes = Signal(), Signal(), Signal()
+        # What is over keeps its head of `waits` until its end was taken.
+        behind, held, answer = self._behind, Signal(), Signal(33)
+        over, late, old, passed = Signal(), Signal(), Signal(), Signal()
         age = Signal(16)
-        oldest, seen = self.oldest, shown.payload
+        oldest, (_, seen), (_, waits) = self.oldest, self._shown, self._waits
+        ended = self._arbiter.i[1]
         m.d.comb += [
-            age.eq(now - waits.payload.since),
-            oldest.valid.eq(shown.valid & ~held & ((behind != 0) | waits.valid)),
+            oldest.valid.eq(self._sees & ~held & ((behind != 0) | self._lasts)),
             oldest.expired.eq(behind != 0),
             *(oldest[name].eq(seen[name]) for name in ("write", "be", "guest", "data")),
             oldest.offset.eq(seen.address & self.mask),
-            self.pending.eq(self._shown.level),
 
-            expires.eq(old & ~held & ended.ready),
-            finishes.eq(held & (behind == 0) & ended.ready),
-            self._pops.eq(finishes | (held & (behind != 0))),
-            shown.ready.eq(self._pops),
-            waits.ready.eq(expires | finishes),
-            ended.valid.eq(expires | finishes),
-            *page_end(ended.payload, waits.payload, ok=finishes & answer[32],
-                      data=Mux(finishes & answer[32], answer, 0xFFFFFFFF), counted=1,
+            age.eq(now - waits.since),
+            passed.eq(held & (behind != 0)),
+            ended.valid.eq(over),
+            *page_end(ended.payload, waits, ok=~late & answer[32],
+                      data=Mux(~late & answer[32], answer, 0xFFFFFFFF), counted=1,
                       counter=GuestCounter.MAILBOX),
+            self._ends.eq(over & ended.ready),
+            self._pops.eq(passed | (self._ends & ~late)),
         ]
-        # The next access is not old before it was looked at.
         m.d.sync += [
-            old.eq(waits.valid & ~waits.ready & (self.timeout != 0) & (age > self.timeout)),
-            behind.eq(behind + expires - (held & (behind != 0))),
+            old.eq(self._lasts & ~self._ends & (self.timeout != 0) & (age > self.timeout)),
+            behind.eq(behind + (self._ends & late) - passed),
         ]
+        with m.If(self._ends):
+            m.d.sync += over.eq(0)
+        with m.Elif(~over):
+            m.d.sync += [over.eq((held & (behind == 0)) | (old & ~held)), late.eq(~held)]
         with m.If(self.answer.en & oldest.valid):
             m.d.sync += [held.eq(1), answer.eq(Cat(self.answer.data, self.answer.ok))]
         with m.Elif(self._pops):
