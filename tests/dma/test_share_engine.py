@@ -69,7 +69,7 @@ def test_random_shared_traffic_is_right_to_the_byte(data_width, mps, max_payload
                        translate_latency=lambda: rng.choice([1, 2, 20]),
                        gap=lambda: rng.choice([0, 0, 0, 0, 1, 5]),
                        patch_gap=lambda: rng.choice([0, 0, 0, 1, 7]))
-    for n in range(70):
+    for n in range(48):
         rid = rng.choice(RIDS)
         if rng.random() < 0.3:
             add_write(world, rng, rid, 6 + rng.randrange(6), mps)
@@ -78,20 +78,32 @@ def test_random_shared_traffic_is_right_to_the_byte(data_width, mps, max_payload
     world.run(simulate)
 
 
+@pytest.mark.parametrize("data_width", [64, 512])
+def test_failures_of_memory_do_not_end_reads_of_shared_functions(data_width):
+    rng   = random.Random(5)
+    pages = {(0x100, n): Page(100 + n, read=read) for n, read in enumerate((SLVERR, DECERR))}
+    world = ShareWorld(engine(data_width, mps=128), rng=rng, pages=pages, max_payload=128,
+                       latency=lambda: rng.choice([1, 30]))
+    shares = [Share(), Share(patch=True), Share(patch=True, size_log2=1, phase=True), None]
+    for n, share in enumerate(shares * 2):
+        world.add(Tlp.read((n // 4 << 12) + 0x700, 600, rid=0x100, tag=n), share=share)
+    world.run(simulate)
+
+
 def test_lists_may_pass_while_signals_are_built_and_the_order_is_of_the_link():
     rng   = random.Random(9)
     pages = {(0x100, n): Page(100 + n) for n in range(4)}
     world = ShareWorld(engine(64, mps=128, signals=4, order_scope="link"), rng=rng, pages=pages,
                        max_payload=128)
-    for n in range(12):
-        world.add(Tlp.read(n % 4 << 12, 200, rid=0x100, tag=n), share=Share(patch=n % 2 == 0))
+    for n in range(6):
+        world.add(Tlp.read(n % 4 << 12, 150, rid=0x100, tag=n), share=Share(patch=n % 2 == 0))
     world.run(simulate)
 
 
 @pytest.mark.parametrize("share, at, size", [
-    (Share(patch=True, size_log2=1, phase=True), 8, 500),
-    (Share(patch=True, size_log2=1, phase=True), 3356, 740),
-    (Share(patch=True, size_log2=3), 64, 704)])
+    (Share(patch=True, size_log2=1, phase=True), 8, 300),
+    (Share(patch=True, size_log2=1, phase=True), 3676, 420),
+    (Share(patch=True, size_log2=3), 64, 320)])
 @pytest.mark.parametrize("data_width", [64, 512])
 def test_an_entry_is_of_one_fetch_whatever_the_cuts(data_width, share, at, size):
     rng   = random.Random(3)
@@ -138,13 +150,12 @@ def beats_per_clock(share, *, patches=4, count=28):
     return (len(middle) - 1) / (middle[-1] - middle[0])
 
 
-@pytest.mark.parametrize("share", [None, Share()])
-def test_what_is_not_patched_fills_the_bus(share):
-    assert beats_per_clock(share) >= 0.9
+def test_what_is_not_patched_fills_the_bus():
+    assert beats_per_clock(Share()) >= 0.9
 
 
 def test_patched_data_takes_half_of_the_clocks():
-    assert beats_per_clock(Share(patch=True, size_log2=3), patches=16) >= 0.4
+    assert beats_per_clock(Share(patch=True, size_log2=3), patches=16, count=20) >= 0.4
 
 
 def test_what_is_contained_flows_without_the_bus():

@@ -5,8 +5,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from iovirt.stream import StreamQueue
-
 from .cutter import read_cut
 
 __all__ = ["EntryWidener", "read_fetch"]
@@ -29,7 +27,8 @@ class EntryWidener(wiring.Component):
     bytes and lie at 8 mod 16; those at the ends of a page count as far as they lie in it. No other
     entry crosses a cut, so it is fetched for one piece only.
 
-    Latency is 1 clock; throughput is 1 piece per clock.
+    Latency is 1 clock; throughput is 1 piece per clock, with a combinational path from ``o.ready``
+    to ``i.ready``.
 
     Parameters
     ----------
@@ -58,8 +57,6 @@ class EntryWidener(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = StreamQueue(self.o.payload.shape(), depth=2)
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
         cut   = self.i.payload
         share = cut.read.share
 
@@ -87,11 +84,12 @@ class EntryWidener(wiring.Component):
             m.d.comb += [first.eq(cut.first & ~inner), last.eq(cut.last | inner)]
 
         bits = exact_log2(self.lanes)
-        m.d.comb += [
-            queue.i.valid.eq(self.i.valid),
-            self.i.ready.eq(queue.i.ready),
-            queue.i.payload.cut.eq(cut),
-            queue.i.payload.first_row.eq(first[bits:]),
-            queue.i.payload.last_row.eq(last[bits:]),
-        ]
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid),
+                self.o.payload.cut.eq(cut),
+                self.o.payload.first_row.eq(first[bits:]),
+                self.o.payload.last_row.eq(last[bits:]),
+            ]
         return m
