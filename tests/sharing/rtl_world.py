@@ -23,7 +23,8 @@ from iovirt_sim.tlp import Kind, Tlp
 
 __all__ = ["CONFIG", "RID", "RtlWorld", "weakness"]
 
-CONFIG = preset("tiny").replace(vf={"enable": True, "parameters": 8})
+CONFIG = preset("tiny").replace(name="shared", vf={
+    "enable": True, "guests": 8, "pairs": 16, "functions": 2, "headers": True})
 #: The shared function, its doorbells, and device IDs of guests and of their rings.
 RID, BAR = 0x0100, 0xC000_0000
 GUEST_DEVICE, RING_DEVICE = 0x4000, 0x5000

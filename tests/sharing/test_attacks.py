@@ -21,7 +21,7 @@ from tests.sharing.attack_tools import (
 from iovirt_sim.models.sharing.campaign import play
 from iovirt_sim.models.sharing.driver import command
 from iovirt_sim.models.sharing.hostile import HostileRing
-from iovirt_sim.models.sharing.nvme import Nvme
+from iovirt_sim.models.sharing.nvme import Nvme, Options
 from iovirt_sim.models.sharing.world import BLOCKS
 
 INTERRUPTS = 0xfee0_0000
@@ -160,6 +160,18 @@ def test_a08_doorbells_out_of_range(make):
         ring(1, 0x1008, world.rng.getrandbits(32))          # a storm only moves one number
     world.run()
     assert not breaches(world)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("verilated_weak")
+def test_a08_doorbell_of_a_queue_of_another_guest(rtl):
+    def attack(*off):
+        world = rtl(*off, options=Options(hang=True))
+        world.scheduler.doorbell(1, 0x1010, 3)
+        return world.pair(2).requested
+
+    assert attack() == 0
+    assert attack("page_count") == 3
 
 
 @pytest.mark.parametrize("value", [21, 2])

@@ -4,6 +4,7 @@ import pytest
 from tests.sharing.attack_tools import foreign, own
 from tests.sharing.rtl_world import DOORBELLS
 
+from iovirt.vf.library import load_templates
 from iovirt_sim.drivers import PairEntry
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("verilated_weak")]
@@ -14,8 +15,11 @@ LARGEST = 1460
 def network(rtl, template, entry_bytes, *off):
     """Return a world in which the queue of guest 1 is a ring of descriptors."""
     world = rtl(*off, templates=("nvme_prp", "e1000e_tx", "e1000e_rx_split"))
-    space, *rest = world.guests[1].parameters
-    world.driver.parameters(1, (space, *rest, LARGEST))
+    values = [0] * 4
+    for used in load_templates([template]):
+        if "mss" in used.parameters:
+            values[used.parameters["mss"]] = LARGEST
+    world.driver.parameters(1, values)
     world.driver.pair(1, PairEntry(1, world.slots[template], 64, paired=False, device_writes=True,
                                    entry_bytes=entry_bytes, tail=DOORBELLS + 8))
     return world
