@@ -67,8 +67,9 @@ class DmaEngine(wiring.Component):
 
     1 beat per clock in each direction. Idle, it offers a request 3 clocks after the last beat of a
     write and 1 after a read; starts on AXI 6 clocks after the result of a write and 11 after that
-    of a read; offers the completion 13 clocks after its last beat of data; and a signal 7 clocks
-    after its result.
+    of a read, 12 with patches; offers the completion 13 clocks after its last beat of data; and a
+    signal 7 clocks after its result. What is patched is offered 8 clocks after its last beat, then
+    completed 12 clocks after it has come back; it takes two of the clocks of read data.
 
     Parameters
     ----------

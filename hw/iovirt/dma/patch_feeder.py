@@ -18,7 +18,7 @@ __all__ = ["PatchFeeder"]
 class PatchFeeder(wiring.Component):
     """Send the rows of each patch buffer to the patcher, and free the buffer.
 
-    Latency is 5 clocks; throughput is 1 row per clock, also from one buffer to the next.
+    Latency is 4 clocks; throughput is 1 row per clock, also from one buffer to the next.
 
     Parameters
     ----------

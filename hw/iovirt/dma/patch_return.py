@@ -23,7 +23,7 @@ class PatchReturn(wiring.Component):
     the start of the first one: this is the rest of an entry that a cut has divided, if it has.
 
     Stored rows go first; fetched data is held for that clock. A row is stored 1 clock after it is
-    taken; its piece is told of 2 clocks after its last row. 1 row per clock, unless pieces are too
+    taken; its piece is told of 3 clocks after its last row. 1 row per clock, unless pieces are too
     many to be put in order.
 
     Parameters
