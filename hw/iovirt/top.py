@@ -23,6 +23,7 @@ from .top_pio import connect_pio
 from .top_registers import connect_control, connect_counters, connect_errors
 from .top_sharing import connect_sharing
 from .top_translation import connect_translation
+from .vf.engine import SharingEngine
 from .vf.share_layouts import Weaken
 
 __all__ = ["IOVirt", "connect_table", "csr_address_width"]
@@ -144,7 +145,6 @@ class IOVirt(wiring.Component):
                                   pages=vf.enable)
             kinds += ["posted", "non_posted"]
         if vf.enable:
-            from .vf.engine import SharingEngine
             self._sharing = SharingEngine(
                 vf=vf, data_width=width, id_width=self._dma.id_width, reads=config.dma.reads,
                 writes=config.dma.writes, register_data_width=config.csr.data_width,

@@ -102,8 +102,8 @@ class SharingEngine(wiring.Component):
         self._pairs = PairEngine(pairs=vf.pairs, weak=weak, **window)
         self._patcher = Patcher(data_width=data_width, reads=reads, guests=vf.guests,
                                 parameters=vf.parameters, weak=weak,
-                                register_data_width=register_data_width,
-                                register_address_width=register_address_width)
+                                register_width=register_data_width,
+                                address_width=register_address_width)
         self._scheduler = Scheduler(guests=vf.guests, tick_log2=vf.tick_log2, weak=weak, **window)
         self._pages = GuestPages(guests=vf.guests, functions=vf.functions, headers=vf.headers,
                                  weak=weak, **window)
@@ -217,7 +217,7 @@ class SharingEngine(wiring.Component):
             self.completed.eq(pairs.completed.valid & pairs.completed.ready),
             self.frozen.eq(guests.frozen.valid),
             self.in_flight.eq(scheduler.in_flight),
-            self.ready.eq(guests.ready & pairs.ready & pages.ready & patcher.ready),
+            self.ready.eq(guests.ready & pairs.ready & pages.ready),
         ]
         if self.weak:
             m.d.comb += [part.weaken.eq(self.weaken) for part in (
