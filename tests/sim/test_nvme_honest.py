@@ -2,30 +2,10 @@
 
 import pytest
 
-from iovirt import preset
-from iovirt_sim.sharing import PlainSystem, command
-from iovirt_sim.verilated import Design, Simulation, build
+from iovirt_sim.drivers import Entry
+from iovirt_sim.sharing import command
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("verilated_tiny")]
-
-
-@pytest.fixture(scope="module")
-def library():
-    return build(Design.of_full(preset("tiny")))
-
-
-@pytest.fixture
-def make(library):
-    """Return a function that makes a system with a device of these options."""
-    opened = []
-
-    def make(**options):
-        opened.append(Simulation(library))
-        return PlainSystem(opened[-1], preset("tiny"), **options)
-
-    yield make
-    for simulation in opened:
-        simulation.close()
 
 
 def check(system, commands, guests):
@@ -51,16 +31,16 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_byte_comes_back_whatever_way_the_device_reads(make, way):
-    system = make(**WAYS[way])
+def test_every_byte_comes_back_whatever_way_the_device_reads(make_plain, way):
+    system = make_plain(**WAYS[way])
     guests = [system.guest(n, sgl=64 * (n == 2), most_blocks=48) for n in (1, 2)]
     device = check(system, 80, guests)
     assert device["list_reads"] > 0 and device["blocks_written"] > 100
     assert system.faults() == []
 
 
-def test_lists_of_many_pages_use_slot_511_and_link(make):
-    system = make()
+def test_lists_of_many_pages_use_slot_511_and_link(make_plain):
+    system = make_plain()
     guest = system.guest(1, pages=16, kind="scripted", report=1)
     chain = [0x1000 * n for n in range(4)]
     entries = [guest.gpa(n) for n in range(1, 5)]
@@ -80,8 +60,8 @@ def test_lists_of_many_pages_use_slot_511_and_link(make):
         assert guest.read(n, 0, 32) == data
 
 
-def test_errors_are_told_as_qemu_tells_them(make):
-    system = make(blocks=1 << 20)
+def test_errors_are_told_as_qemu_tells_them(make_plain):
+    system = make_plain(blocks=1 << 20)
     guest = system.guest(1, pages=4, kind="scripted", report=1)
     page = guest.gpa(0)
     cases = {
@@ -99,8 +79,8 @@ def test_errors_are_told_as_qemu_tells_them(make):
     assert [c.status for c in system.completions_of(events)] == [s for _, s in cases.values()]
 
 
-def test_a_failed_fetch_kills_the_controller_until_reset(make):
-    system = make()
+def test_a_failed_fetch_kills_the_controller_until_reset(make_plain):
+    system = make_plain()
     guest = system.guest(1, kind="scripted", report=1)
     system.platform.domain(1).unmap(0x4000_0000)
     system.invalidate(1)
@@ -113,3 +93,18 @@ def test_a_failed_fetch_kills_the_controller_until_reset(make):
     device.disable()
     device.enable()
     assert device.read(0x1C) & 3 == 1 and len(device.identify()) == 4096
+
+
+def test_interrupts_come_after_completions_and_none_is_missing(make_plain):
+    system = make_plain(coalesce=3, coalesce_clocks=800, completions=1)
+    driver = system.interrupts()
+    driver.open_windows()
+    driver.entry(4, Entry(rid=0x100, cookie=9))
+    driver.queue(0, 4, report=False)
+    system.device_model.vector(1, driver.windows[32] + (4 << 3), 0x55)
+    guest = system.guest(1, vector=1, most_blocks=16)
+    guest.interrupt(4)
+    check(system, 100, [guest])
+    counts, device = guest.counts(), system.device_model.counts()
+    # Records stand for all interrupts that were pending.
+    assert 100 / 64 < counts["interrupts"] <= device["interrupts"] < 100

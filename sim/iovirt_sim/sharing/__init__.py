@@ -3,7 +3,8 @@
 from .device import CommandFailed, NvmeDevice
 from .events import Breach, Completion, DeviceDma, Mismatch
 from .guests import Guest, command
+from .shared import SharedSystem, Tenant
 from .system import PlainSystem
 
 __all__ = ["Breach", "CommandFailed", "Completion", "DeviceDma", "Guest", "Mismatch", "NvmeDevice",
-           "PlainSystem", "command"]
+           "PlainSystem", "SharedSystem", "Tenant", "command"]

@@ -55,6 +55,12 @@ class Guest:
         self.program.guest_options(self.number, {names.index(name): int(value)
                                                  for name, value in options.items()})
 
+    def interrupt(self, index):
+        """Let it look for completions only when a record of this index has been read."""
+        self.set(interrupts=1, index=index)
+        self.program.on_interrupt(self.number, index)
+        self.program.tolerate(index)
+
     def go(self, commands):
         """Let it do that many commands more."""
         self.program.go(self.number, commands)

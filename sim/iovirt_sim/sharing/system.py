@@ -6,7 +6,7 @@ from .device import Manager, NvmeDevice
 from .events import Breach, Completion, DeviceDma, Mismatch, events_of
 from .guests import Guest
 
-__all__ = ["PlainSystem"]
+__all__ = ["NvmeSystem", "PlainSystem"]
 
 PAGE, MEMORY = 4096, 1 << 26
 WINDOW, BAR, RID = 0x20_0000_0000, 0xC000_0000, 0x0100

@@ -66,8 +66,10 @@ void Monitor::data(unsigned guest, u64 address, const u8* bytes, u64 length) {
 void Monitor::blocks(unsigned guest, u32 nsid, u64 first, u64 number) {
     if (guest == 0) return;
     Owner o = owner(guest);
-    if (o.nsid && nsid != o.nsid)
-        breach(foreign_namespace, "a foreign namespace", guest, nsid, first);
-    else if (number && (first < o.base || first - o.base > o.count || number > o.count - (first - o.base)))
+    bool other = o.nsid && nsid != o.nsid;
+    u64 at = first - o.base;
+    if (other && !number) breach(foreign_namespace, "a foreign namespace", guest, nsid, 0);
+    if (other || !number) return;
+    if (first < o.base || at > o.count || number > o.count - at)
         breach(foreign_block, "a foreign block", guest, first, number);
 }

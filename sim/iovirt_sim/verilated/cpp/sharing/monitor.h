@@ -67,6 +67,7 @@ class Monitor {
 
     void use(unsigned guest, Use use, u64 address, u32 length);
     void data(unsigned guest, u64 address, const u8* bytes, u64 length);
+    // Without blocks, only the namespace is looked at; with them, only they are.
     void blocks(unsigned guest, u32 nsid, u64 first, u64 number);
     void breach(u64& counter, const char* what, unsigned guest, u64 a, u64 b);
 

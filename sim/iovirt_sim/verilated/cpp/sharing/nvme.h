@@ -29,6 +29,7 @@
     X(metadata, 0)         /* bytes in line with each block */                                     \
     X(queues, 64)          /* most I/O queues */                                                   \
     X(entries, 4096)       /* most entries of a queue */                                           \
+    X(most_pages, 256)     /* of the data of a command; 0: any */                                  \
     X(strict_lists, 1)     /* offsets in pages of lists are an error, as QEMU has it */            \
     X(touch, 0)            /* bytes moved at the start of each part of the data; 0: all */        \
     X(touch_queues, ~u64(0)) /* those of which that is so (a bit each) */                          \

@@ -88,6 +88,7 @@ void Nvme::execute(NvmeWork c) {
     if (c->block > options.blocks || c->count > options.blocks - c->block) return end(c, BAD_RANGE);
     if (opcode == ZEROES || opcode == VERIFY) return medium(c);
     c->length = c->rest = c->count * ((u64(1) << options.shift) + options.metadata);
+    if (options.most_pages && c->length > options.most_pages * 4096) return end(c, BAD_FIELD);
     if (flags >> 6) walk_sgl(c, {c->entry.begin() + 24, c->entry.begin() + 40});
     else walk_prp(c);
 }

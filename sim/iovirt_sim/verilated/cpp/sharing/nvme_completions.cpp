@@ -13,7 +13,7 @@ void Nvme::complete(const NvmeCommand& c) {
     if (found == completion_.end() || queue == submission_.end()) return;
     ++counts.completed;
     u32 head = queue->second.head;
-    if (odd(options.forge_head)) head = u32(random_.next()) & 0xffff, ++counts.odd;
+    if (c.queue && odd(options.forge_head)) head = u32(random_.next()) & 0xffff, ++counts.odd;
     std::array<u8, 16> bytes{};
     auto put = [&](unsigned at, u64 value, unsigned size) { memcpy(&bytes[at], &value, size); };
     put(0, c.result, 4), put(8, head, 2), put(10, c.queue, 2), put(12, c.id(), 2);
