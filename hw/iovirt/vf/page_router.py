@@ -138,4 +138,4 @@ class PageRouter(wiring.Component):
             where.denied.eq(call.write & mine & exists & ~(served & whole)),
         ]
         if self.headers:
-            m.d.sync += where.header.eq(served & to_header)
+            m.d.sync += where.header.eq(served & ~mine & to_header)
