@@ -47,7 +47,7 @@ class Bench:
             ctx.set(port, Function.const(vars(function)))
         for name in self.off:
             ctx.set(dut.weaken[name], 1)
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(6)
         for request in self.requests:
             ctx.set(dut.i.p, request)
             for _ in range(self.rng.choice((0, 0, 0, 3)) if self.stall else 0):
@@ -199,7 +199,7 @@ def _random_address(model, rng):
         key ^= 1 << rng.randrange(addresses.key_bits)
     kind = rng.choice((*range(6), *range(8), 0, 0, 5, 5)) if colour or rng.random() < .1 else 0
     offset = rng.getrandbits(addresses.offset_bits) & ~3
-    if kind == KINDS["ring"] and rng.random() < .9:
+    if kind == KINDS["ring"] and rng.random() < .7:
         offset &= (1 << 33) - 1
     names = {number: name for name, number in KINDS.items()} | {6: "poison"}
     address = addresses.pack(colour, names[kind], offset, key=key, guard=rng.random() < .1)

@@ -46,10 +46,9 @@ class Attribution(wiring.Component):
     keep their place and are not looked at.
 
     Requests of one function come in order. Functions that are not shared have a latency of 1 clock,
-    shared ones of 10, or for rings of 9 after the ring was asked and until it has answered, that
-    is, 2 more than it takes for that. Throughput is 1 request per clock; for rings, ``depth``
-    requests in the time from ``i`` to ``o``. With ``link_order`` all requests come in order, and
-    others wait for shared ones.
+    shared ones of 10; a ring is asked after 9, and its access goes on 1 clock after the verdict.
+    Throughput is 1 request per clock, as long as no more than ``depth`` of shared functions are
+    under way. With ``link_order`` all requests come in order, and others wait for shared ones.
 
     Parameters
     ----------

@@ -66,8 +66,8 @@ class AttributionCheck(wiring.Component):
         Of ``offset_bits`` only bits 3:0 are looked at.
     i : ``In(stream.Signature(CheckRequest, always_ready=True))``
         Requests.
-    rule : ``In(FunctionRule)``, ``shared`` : ``In(1)``
-        Of the function of the request ``i``, and whether it has one.
+    shared : ``In(1)``, ``rule`` : ``In(FunctionRule)``
+        Whether the request ``i`` is of a shared function; of which one, 1 clock later.
     table : ``Out(guest_read())``
         But for ``idle`` and ``hold``.
     o : ``Out(stream.Signature(Checked, always_ready=True))``
@@ -102,17 +102,16 @@ class AttributionCheck(wiring.Component):
         m.d.sync += running.eq(Cat(self.i.valid, running))
 
         shift, upper = self.settings.offset_bits[:4], self.i.p.iova[32:]
-        request, rule, shared = Signal(CheckRequest), Signal(FunctionRule), Signal()
+        request, shared = Signal(CheckRequest), Signal()
         fields, far = Signal(32), Signal()
         m.d.sync += [
             request.eq(self.i.p),
-            rule.eq(self.rule),
             shared.eq(self.shared),
             fields.eq(upper >> shift),
             # A pair number has 10 bits, so bit 32 of the offset is its last one.
             far.eq(Cat(upper[n] & (shift > n) for n in range(1, 15)).any()),
         ]
-        looked = self._look(m, request, rule, shared, fields, far)
+        looked = self._look(m, request, self.rule, shared, fields, far)
         m.d.comb += self.table.valid.eq(running[1])
 
         # The rest waits for the table.

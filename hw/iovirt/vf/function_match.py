@@ -2,7 +2,10 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from iovirt.stream.picker import index_of
 
 from .share_layouts import Function, FunctionMode
 
@@ -36,8 +39,9 @@ class FunctionRule(data.Struct):
 class FunctionMatch(wiring.Component):
     """Find the function of a requester, and how its guests are told apart.
 
-    The first function that matches counts. Outputs are combinational; what they depend on besides
-    the inputs is kept in registers, which follow ``functions`` 1 clock later.
+    The first function that matches counts; ``hit`` is combinational, ``rule`` comes 1 clock later.
+    What they depend on besides the inputs is kept, one function of which is brought up to date per
+    clock: a change of ``functions`` has its effect within 6 clocks.
 
     Parameters
     ----------
@@ -55,7 +59,7 @@ class FunctionMatch(wiring.Component):
     chosen : ``In(functions)``
         ``hit`` of some other time.
     rule : ``Out(FunctionRule)``
-        Of the function ``chosen``; 0 if there is none.
+        Of the function ``chosen`` in the clock before; anything if there was none.
     """
 
     def __init__(self, *, functions):
@@ -72,34 +76,50 @@ class FunctionMatch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rid, segment = self.device_id[:16], self.device_id[16:]
-        matches, rule = Signal(self.count), Const(0, FunctionRule.as_shape().size)
+        ends = [Signal(17, name=f"end_{n}") for n in range(self.count)]
+        lows = [Signal(16, name=f"low_{n}") for n in range(self.count)]
+        m.submodules.rules = rules = Memory(shape=FunctionRule, depth=4, init=[],
+                                            attrs={"ram_style": "distributed"})
+        self._prepare(m, ends, lows, rules.write_port())
+
+        matches = Signal(self.count)
         for n, function in enumerate(self.functions):
             # Virtual functions are those from the first to before the end whose low bits are right.
-            end, low = Signal(17, name=f"end_{n}"), Signal(16, name=f"low_{n}")
-            many  = function.mode == FunctionMode.RID
-            above = function.rid + Mux(many, function.count << function.stride_log2, 1)
-            m.d.sync += [
-                end.eq(Mux(above[16:].any(), 1 << 16, above)),
-                low.eq(Mux(many, (1 << function.stride_log2) - 1, 0)),
-            ]
             m.d.comb += matches[n].eq(
                 function.valid & (segment == function.segment) & (rid >= function.rid)
-                & (rid < end) & ~((rid ^ function.rid) & low).any())
-
-            known = Signal(FunctionRule, name=f"rule_{n}")
-            m.d.sync += [
-                known.rid_base.eq(function.first_guest - (function.rid >> function.stride_log2)),
-                known.pasid_base.eq(function.first_guest - function.pasid),
-            ]
-            m.d.comb += [
-                known.index.eq(n),
-                *(known[name].eq(function[name]) for name in (
-                    "mode", "stride_log2", "pasid", "count",
-                    "prp_list", "typed_list", "range_list")),
-            ]
-            rule |= known.as_value() & self.chosen[n].replicate(len(known.as_value()))
+                & (rid < ends[n]) & ~((rid ^ function.rid) & lows[n]).any())
+        read = rules.read_port()
         m.d.comb += [
             *(self.hit[n].eq(matches[n] & ~matches[:n].any()) for n in range(self.count)),
-            self.rule.eq(rule),
+            read.addr.eq(index_of(self.chosen)),
+            self.rule.eq(read.data),
         ]
         return m
+
+    def _prepare(self, m, ends, lows, write):
+        """Work out for one function after the other what does not depend on the requester."""
+        turn, function = Signal(2), Signal(Function)
+        index, rule    = Signal(2), write.data
+        m.d.sync += [turn.eq(Mux(turn == self.count - 1, 0, turn + 1)), index.eq(turn)]
+        with m.Switch(turn):
+            for n, settings in enumerate(self.functions):
+                with m.Case(n):
+                    m.d.sync += function.eq(settings)
+
+        many  = function.mode == FunctionMode.RID
+        above = function.rid + Mux(many, function.count << function.stride_log2, 1)
+        m.d.comb += [
+            write.en.eq(1),
+            write.addr.eq(index),
+            rule.index.eq(index),
+            rule.rid_base.eq(function.first_guest - (function.rid >> function.stride_log2)),
+            rule.pasid_base.eq(function.first_guest - function.pasid),
+            *(rule[name].eq(function[name]) for name in (
+                "mode", "stride_log2", "pasid", "count", "prp_list", "typed_list", "range_list")),
+        ]
+        for n in range(self.count):
+            with m.If(index == n):
+                m.d.sync += [
+                    ends[n].eq(Mux(above[16:].any(), 1 << 16, above)),
+                    lows[n].eq(Mux(many, (1 << function.stride_log2) - 1, 0)),
+                ]
