@@ -121,6 +121,15 @@ def test_only_1_2_and_4_bytes_are_legal(size, beats, legal):
     assert not bench.errors and not bench.accesses and not bench.tlps
 
 
+@pytest.mark.parametrize("strobes", [0x0F0F, 0x1001, 0x00F1, 0x0005])
+def test_write_with_holes_is_not_legal(strobes):
+    bench = PageBench(make(data_width=128), make_map("ERROR"))
+    bench.write(Burst(1, PAGES + 0x1010, 1, 4, data=[(5, strobes)]))
+    bench.run(until=lambda: len(bench.responses) == 1)
+    assert [access.legal for access in bench.pages] == [0]
+    assert [resp for *_, resp in bench.responses] == [SLVERR]
+
+
 @pytest.mark.parametrize("offset, size", [(0x1001, 1), (0x1002, 2), (0x1003, 1), (0x1001, 2)])
 def test_reads_must_be_aligned(offset, size):
     bench = PageBench(make(), make_map("ERROR"))
