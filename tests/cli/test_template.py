@@ -46,7 +46,8 @@ def test_words_are_shown_and_reported(capsys):
 def test_own_file_may_use_the_library(capsys):
     text = ("title = 'Mine'\nhandler = 'ring'\nentry_bytes = 16\n[[class]]\nname = 'a'\n"
             "[[address]]\nname = 'list'\nbyte = 0\nrule = 'typed_list'\nclasses = ['a']\n"
-            "child = 'nvme_sgl_segment'\naligned_to = 8\n")
+            "child = 'nvme_sgl_segment'\naligned_to = 8\nmax_length = 4096\n"
+            "length = { byte = 8, form = 'full32' }\n")
     Path("mine.toml").write_text(text)
     assert main(["template", "mine.toml"]) == 0
     out = capsys.readouterr().out

@@ -118,6 +118,14 @@ length    = { byte = 4, form = "full32" }
 """
 
 
+#: Changes that make a ring of what hardware can do.
+_FITTED = {
+    "entry_bytes   = 128": "entry_bytes   = 64",
+    "low       = 4\nwidth     = 20": "width     = 32",
+    "{ byte = 52, form = \"high16\" }": "{ byte = 48, form = \"low16\", zero_based = true }",
+}
+
+
 def change(text, old, new):
     """Replace the first ``old``, which may have other spacing, and must be there."""
     pattern = r"\s+".join(map(re.escape, old.split()))
@@ -131,3 +139,11 @@ def read(directory, text, name="ring"):
     path = directory / f"{name}.toml"
     path.write_text(text)
     return read_template(path)
+
+
+def fitted():
+    """Return the text of a ring, and of its pages, that hardware can do."""
+    text = RING
+    for old, new in _FITTED.items():
+        text = change(text, old, new)
+    return text, change(PAGES, "aligned_to  = 8", "aligned_to  = 8\nlast_slot = true")

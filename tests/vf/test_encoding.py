@@ -166,16 +166,21 @@ def test_shipped_words_mean_what_their_files_say(name):
         index = 8 * opcodes[opcode] + sum(bit << n for n, bit in enumerate(bits))
         number = flat[f"class{index}"]
         assert (names[number - 1] if number else None) == class_by_file(table, opcode, holds)
-    for kind in ("selector", "address", "value"):
-        written = table.get(kind, [])
-        for number in range({"selector": 3, "address": 4, "value": 2}[kind]):
-            assert flat[f"{kind}{number}.enable"] == (number < len(written))
-    for number, item in enumerate(table.get("address", [])):
+    where = templates[0].placement
+    places_of = {kind: [item and item.name for item in getattr(where, many)] for kind, many in
+                 (("selector", "selectors"), ("address", "addresses"), ("value", "values"))}
+    for kind, found in places_of.items():
+        for number, name_ in enumerate(found):
+            assert flat[f"{kind}{number}.enable"] == (name_ is not None)
+        assert {item["name"] for item in table.get(kind, [])} == {*found} - {None}
+    for item in table.get("address", []):
+        number = places_of["address"].index(item["name"])
         keys = ("dword", "rule", "classes", "child")
         assert {key: flat[f"address{number}.{key}"] for key in keys} == {
             "dword": item["byte"] // 4, "rule": model.RULES[item["rule"]],
             "classes": sum(1 << names.index(each) for each in item.get("classes", [])),
             "child": places[item["child"]] if "child" in item else 0}
-    for number, item in enumerate(table.get("value", [])):
+    for item in table.get("value", []):
+        number = places_of["value"].index(item["name"])
         assert flat[f"value{number}.width"] == item["width"] - 1
         assert flat[f"value{number}.parameter"] == table["parameters"][item["parameter"]]

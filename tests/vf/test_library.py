@@ -8,7 +8,9 @@ from iovirt.vf.export import c_header
 from iovirt.vf.library import LIBRARY, PLACES, find_template, library_names, load_templates
 from iovirt.vf.reader import TemplateError
 
-from .template_text import PAGES, RANGES, RING, change
+from .template_text import RANGES, change, fitted
+
+RING, PAGES = fitted()
 
 TYPED = """
 title       = "Typed"
@@ -102,7 +104,7 @@ def test_child_must_be_what_the_rule_says(write):
 
 @pytest.mark.parametrize("old, new, message", [
     ("once = true", "", r"have once = True as this one, not False as 'other'"),
-    ("entry_bytes = 128", "entry_bytes = 64", r"have entry_bytes = 128 as .* not 64 as"),
+    ("entry_bytes = 64", "entry_bytes = 128", r"have entry_bytes = 64 as .* not 128 as"),
     ("partial = \"widen\"", "", r"have partial = 'widen' as this one, not 'reject' as"),
     ("device_writes = true", "", r"have device_writes = True as this one, not False as"),
     ("once = true", "once = true\nalternative = \"ring\"",
@@ -122,6 +124,7 @@ def test_alternative_must_be_a_ring(write):
 
 def third_is(text, name):
     """Let the third address of a ring point to a list."""
+    text = change(text, "byte = 32", "byte = 24")  # of the second address
     return change(text, "rule = \"none\"", f"""rule = "{name}_list"\nclasses = ["idle"]
         child = "{name}"\naligned_to = 16\nlength = {{ byte = 48, form = "low16" }}
         max_length = 4096\n""")

@@ -14,9 +14,17 @@ from iovirt_sim.models.sharing.layout import KINDS
 from iovirt_sim.models.sharing.template import Template
 
 LAYOUT = AddressLayout()
-PARAMETERS = dict.fromkeys(range(16), 0) | {0: 7, 2: 1 << 40, 3: 5000, 4: 1460, 5: 0x123, 6: 1}
-OWNER  = Owner(LAYOUT, colour=9, key=0xABC, parameters=tuple(PARAMETERS.values()))
-POISON = OWNER.poison
+#: Parameters of the guest, by the start of a template's name.
+PARAMETERS = {"nvme": (7, 0, 1 << 40, 5000), "e1000e_tx": (1460, 0), "e1000e_tx_vlan": (0x123, 1)}
+
+
+def owner(name):
+    """Return the guest whose device this is."""
+    known = [PARAMETERS[start] for start in PARAMETERS if name.startswith(start)]
+    return Owner(LAYOUT, colour=9, key=0xABC, parameters=(*(known or [()])[-1], *[0] * 16))
+
+
+POISON = owner("").poison
 
 
 @functools.cache
@@ -33,7 +41,7 @@ def patch(name, entry):
     table = compiled(name)
     entry = entry.to_bytes(table[0].size, "little")
     other = table[0].other(entry)
-    data, replaced = (table[0] if other is None else table[other]).patch(entry, OWNER)
+    data, replaced = (table[0] if other is None else table[other]).patch(entry, owner(name))
     return int.from_bytes(data.value, "little"), replaced
 
 

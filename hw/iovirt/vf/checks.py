@@ -44,7 +44,8 @@ def class_table(template):
 
 
 def _rule_for(template, opcode, bits):
-    holds = {selector.name for n, selector in enumerate(template.selectors) if bits >> n & 1}
+    holds = {selector.name for n, selector in enumerate(template.selectors)
+             if selector is not None and bits >> n & 1}
     for rule in template.rules:
         if (rule.opcode in (None, opcode)
                 and holds.issuperset(rule.when) and holds.isdisjoint(rule.unless)):
@@ -73,7 +74,7 @@ def _check_ring(template):
 
 def _check_list(template):
     for key in ("device_writes", "once", "last_slot", "alternative", "keep_bytes"):
-        if getattr(template, key):
+        if getattr(template, key) and (key, template.handler) != ("last_slot", "prp_list"):
             name = "replace.keep_bytes" if key == "keep_bytes" else key
             _fail(template, name, "be left out in a list", getattr(template, key))
     if template.partial == "keep":
@@ -117,9 +118,10 @@ def _check_classes(template):
 
 
 def _check_address(template, key, field):
-    if field.rule == "none" and field.classes:
-        _fail(template, key + "classes", "be left out with rule = 'none'", field.classes)
-    if field.rule != "none" and not field.classes:
+    if field.rule == "none" and field.classes and field.length is None:
+        _fail(template, key + "classes", "be left out with rule = 'none', unless there is a length",
+              field.classes)
+    if not field.classes and (field.rule != "none" or field.length is not None):
         _fail(template, key + "classes", f"be given with rule = {field.rule!r}", field.classes)
     if field.rule not in ("none", "plain") and field.bits == 32:
         _fail(template, key + "bits", "be 64: a device with 32-bit addresses cannot be shared", 32)

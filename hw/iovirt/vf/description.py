@@ -101,6 +101,7 @@ class Template:
     rules:         tuple
     addresses:     tuple
     values:        tuple
+    placement:     object = None  # where hardware has all this
     classes:       tuple = field(init=False)  # names, class 1 first
 
     def __post_init__(self):

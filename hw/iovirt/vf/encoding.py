@@ -1,5 +1,7 @@
 """Templates to and from the words of the template table."""
 
+from dataclasses import replace
+
 from amaranth.lib import data
 
 from .checks import class_table
@@ -14,8 +16,20 @@ NO_LIMIT = 15
 def encode_template(template, slots):
     """Return the 512-bit word of ``template``.
 
-    ``slots`` gives the places of the templates in the table, by name.
+    ``slots`` gives the places of the templates in the table, by name. What hardware can do with it
+    depends on the places of addresses, values and selectors, which a template has that was loaded
+    together with those that it refers to.
     """
+    placement = template.placement
+    if placement is not None:
+        template = replace(template, addresses=placement.addresses, values=placement.values,
+                           selectors=placement.selectors)
+    selectors = {n: _selector(item) for n, item in enumerate(template.selectors) if item}
+    addresses = {n: _address(template, item, slots)
+                 for n, item in enumerate(template.addresses) if item}
+    values = {n: _value(template, item) for n, item in enumerate(template.values) if item}
+    if placement is not None:
+        _fill(template, placement, selectors, addresses, values)
     return TemplateWord.const({
         "valid":              1,
         "entry_size":         _log2(template.entry_bytes) - 3,
@@ -34,14 +48,38 @@ def encode_template(template, slots):
         "safe_opcode":        template.safe_opcode,
         "alternative_enable": template.alternative is not None,
         "alternative":        slots.get(template.alternative, 0),
-        "selectors":          {n: _selector(item) for n, item in enumerate(template.selectors)},
+        "selectors":          selectors,
         "classes":            class_table(template),
-        "addresses":          {n: _address(template, item, slots)
-                               for n, item in enumerate(template.addresses)},
+        "addresses":          addresses,
         "zero_mask":          sum(1 << byte // 2 for byte in template.zero if byte % 2 == 0),
-        "values":             {n: _value(template, item)
-                               for n, item in enumerate(template.values)},
+        "values":             values,
     }).as_bits()
+
+
+def _fill(template, placement, selectors, addresses, values):
+    """Tell hardware what to take out of entries, where no item of the template does."""
+    def fill(items, number, **fields):
+        if fields:
+            items[number] = fields | items.get(number, {})
+
+    if template.selectors[0] is None and template.opcodes:
+        fill(selectors, 0, byte=template.opcodes.byte)
+    if template.selectors[2] is None:
+        fill(selectors, 2, byte=4 * placement.second)
+    for number, dword in enumerate(placement.pointers):
+        if template.addresses[number] is None and dword is not None:
+            fill(addresses, number, dword=dword, max_length=NO_LIMIT)
+    first = template.addresses[0]
+    if placement.length is not None and (first is None or first.length is None):
+        addresses[0] = addresses.get(0, {"max_length": NO_LIMIT}) | _length(placement.length)
+    for number, dword in enumerate(placement.lists, start=2):
+        field = template.addresses[number]
+        if dword is not None and (field is None or field.length is None):
+            addresses[number] = addresses.get(number, {"max_length": NO_LIMIT}) | {
+                "length_dword": dword}
+    for number, what in enumerate(placement.numbers):
+        if template.values[number] is None and what is not None:
+            fill(values, number, dword=what[0], parameter=what[1])
 
 
 def encode_opcodes(template):
@@ -71,7 +109,7 @@ def _length(length):
 
 
 def _address(template, field, slots):
-    names = [other.name for other in template.addresses]
+    names = [other and other.name for other in template.addresses]
     queue_shift = field.length is not None and field.length.shift is None
     return {
         "enable":      1,

@@ -107,7 +107,7 @@ def _sources(m, item, template, entry, index, point, name):
     kept    = (((1 << template.keep_bytes) - 1)[:4] << template.keep[:2])[:4]
     for dword in range(2):
         here   = Cat(C(dword, 1), index)
-        first  = fields[0].enable & (fields[0].dword[:4] == here)
+        first  = verdict.first & fields[0].enable & (fields[0].dword[:4] == here)
         keeps  = verdict.keep & (template.keep[2:] == here)
         ciphers = verdict.bad & template.opcode_enable & (template.opcode_byte[2:6] == here)
         for byte in range(4):

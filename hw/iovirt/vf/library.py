@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .placing import place_templates
 from .reader import TemplateError, closest
 from .templates import read_template
 
@@ -60,7 +61,7 @@ def load_templates(names):
     for template in templates.values():
         _check_references(template, templates)
         _check_family(template, templates)
-    return list(templates.values())
+    return place_templates(templates)
 
 
 def _beside(template, key, name):
@@ -92,6 +93,10 @@ def _check_references(template, templates):
             raise TemplateError(f"{template.path}: {key}.child must be a {CHILDREN[address.rule]} "
                                 f"with rule = {address.rule!r}, not {child.name!r}, a "
                                 f"{child.handler}")
+        if address.rule == "prp2" and child.last_slot != template.last_slot:
+            raise TemplateError(f"{template.path}: {key}.child must have last_slot = "
+                                f"{template.last_slot!r} as this one, not {child.last_slot!r} as "
+                                f"{child.name!r}")
         if address.aligned_to < child.aligned_to:
             raise TemplateError(f"{template.path}: {key}.aligned_to must be at least "
                                 f"{child.aligned_to} as {child.name!r}, not {address.aligned_to}")

@@ -103,7 +103,8 @@ class PatchJudge(wiring.Component):
         token, main, taken = self.token, self.main, self.taken
         first, place = main.selectors[0], Signal(3)
         byte = taken.k0.word_select(first.byte[:2], 8)
-        other = main.alternative_enable & first.enable & ((byte & first.mask) != first.value)
+        other = (main.alternative_enable & first.enable & ~token.void
+                 & ((byte & first.mask) != first.value))
         m.d.comb += [
             place.eq(Mux(other, main.alternative, token.template)),
             self.select_place.eq(place),
@@ -253,6 +254,7 @@ class PatchJudge(wiring.Component):
             out.listed.eq(listed),
             out.kind.eq(Mux(stage.prp, Kind.PRP_LIST, stage.kind)),
             out.page.eq(stage.prp & stage.prp_page),
+            out.first.eq(bad | stage.r0_on),
             out.r0.eq(Mux(bad, r0, stage.r0)),
             out.r1.eq(Mux(bad, r1, stage.r1)),
             out.charge.eq(~bad & ~poison & token.ring & stage.charge),

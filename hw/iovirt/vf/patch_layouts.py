@@ -86,6 +86,7 @@ class Verdict(data.Struct):
     listed:   4   # ... that point to a list of the kind:
     kind:     Kind
     page:     1   # the second address is that of a page
+    first:    1   # the first value is written
     r0:       32  # new content of the Dword or lane of the values
     r1:       64
     charge:   1
