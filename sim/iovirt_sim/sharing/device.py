@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from iovirt_sim.drivers import endpoint
 
+from .agent import Agent
+
 __all__ = ["CommandFailed", "Manager", "NvmeDevice"]
 
-COUNTS, OPTIONS = 1, 3
 CC, CSTS, AQA, ASQ, ACQ, DOORBELLS, VECTORS = 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 0x2000
 BAR_BYTES, ADMIN_DEPTH = 0x4000, 32
 DELETE_SQ, CREATE_SQ, DELETE_CQ, CREATE_CQ, IDENTIFY, FEATURES = 0, 1, 4, 5, 6, 9
@@ -24,7 +25,7 @@ class Manager:
     spa:  int
 
 
-class NvmeDevice:
+class NvmeDevice(Agent):
     """A controller behind the link.
 
     Parameters
@@ -37,9 +38,12 @@ class NvmeDevice:
     options : see ``cpp/sharing/nvme.h``.
     """
 
+    REPORT, COUNTS, OPTIONS = "nvme", 1, 3
+
     def __init__(self, system, memory, *, window, bar=0xC000_0000, number=0, rid=0x0100,
                  segment=0, shared=False, **options):
-        self.system, self.memory, self.number, self.window = system, memory, number, window
+        super().__init__(system, number)
+        self.memory, self.window = memory, window
         self.rid, self.bar, self.segment = rid, bar, segment
         function = endpoint(rid & 255, bars={0: BAR_BYTES}, at={0: bar}, bus=rid >> 8)
         function.shared = shared
@@ -47,25 +51,8 @@ class NvmeDevice:
         system.program.nvme(number, rid, segment=segment)
         self.set(**options)
 
-    @property
-    def program(self):
-        """The program of the system."""
-        return self.system.program
-
-    def set(self, **options):
-        """Set options."""
-        names = self.system.sim.agent_names(OPTIONS)
-        for name in options:
-            if name not in names:
-                raise ValueError(f"Option must be one of {', '.join(names)}, not {name!r}")
-        self.program.nvme_options(self.number, {names.index(name): int(value)
-                                                for name, value in options.items()})
-
-    def counts(self):
-        """Return what it has counted, as a dict."""
-        op = self.program.report("nvme", self.number)
-        values = next(e.values for e in self.system.run() if e.op == op)
-        return dict(zip(self.system.sim.agent_names(COUNTS), values, strict=True))
+    def _set(self, options):
+        self.program.nvme_options(self.number, options)
 
     # Registers, by the port of the cores
 

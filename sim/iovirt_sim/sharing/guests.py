@@ -1,9 +1,10 @@
 """Guests: drivers of NVMe queue pairs in the bench, honest, hostile, or scripted."""
 
+from .agent import Agent
+
 __all__ = ["Guest", "command"]
 
 FLUSH, WRITE, READ, COMPARE, ZEROES, DSM = 0, 1, 2, 5, 8, 9
-COUNTS, OPTIONS = 2, 4
 
 
 def command(opcode, *, block=0, count=1, prp1=0, prp2=0, cid=0, nsid=1, flags=0, metadata=0,
@@ -20,7 +21,7 @@ def command(opcode, *, block=0, count=1, prp1=0, prp2=0, cid=0, nsid=1, flags=0,
     return bytes(entry)
 
 
-class Guest:
+class Guest(Agent):
     """A driver of one queue pair, in the bench. Several of them may be of one guest.
 
     Parameters
@@ -33,27 +34,17 @@ class Guest:
     options : see ``cpp/sharing/guest.h``. Rings, doorbells and ``gpa`` are needed.
     """
 
+    REPORT, COUNTS, OPTIONS = "guest", 2, 4
+
     def __init__(self, system, number, pages, *, kind="linux", **options):
-        self.system, self.number, self.kind, self.pages = system, number, kind, list(pages)
-        self.values = {"guest": number, "seed": number, **options}
+        super().__init__(system, number)
+        self.kind, self.pages = kind, list(pages)
         system.program.guest(number, kind, self.pages)
-        self.set(**self.values)
+        self.set(**{"guest": number, "seed": number, **options})
         self.restart()
 
-    @property
-    def program(self):
-        """The program of the system."""
-        return self.system.program
-
-    def set(self, **options):
-        """Set options."""
-        names = self.system.sim.agent_names(OPTIONS)
-        for name in options:
-            if name not in names:
-                raise ValueError(f"Option must be one of {', '.join(names)}, not {name!r}")
-        self.values |= options
-        self.program.guest_options(self.number, {names.index(name): int(value)
-                                                 for name, value in options.items()})
+    def _set(self, options):
+        self.program.guest_options(self.number, options)
 
     def interrupt(self, index):
         """Let it look for completions only when a record of this index has been read."""
@@ -72,12 +63,6 @@ class Guest:
     def restart(self):
         """Let it start afresh, with empty rings, after a reset."""
         self.program.restart(self.number)
-
-    def counts(self):
-        """Return what it has counted, as a dict."""
-        op = self.program.report("guest", self.number)
-        values = next(e.values for e in self.system.run() if e.op == op)
-        return dict(zip(self.system.sim.agent_names(COUNTS), values, strict=True))
 
     def gpa(self, page, offset=0):
         """Return the address that the guest has for a byte of a page."""

@@ -96,23 +96,18 @@ class SharedSystem(NvmeSystem):
         sharing.pair(pair, PairEntry(owner=tenant.number, template=self.template, depth=depth,
                                      cq_depth=cq_depth, limit=limit, patch_id=True,
                                      tail=device.doorbell_offset(queue)))
-        spas = []
-        for side, size in ((0, 64 * depth), (1, 16 * cq_depth)):
-            count = -(-size // PAGE)
-            spas.append(self.take(count))
-            for page in range(count):
-                iova = sharing.addresses.ring_offset(pair, side, PAGE * page)
-                self.map_page(tenant.gscid + 1, iova, spas[side] + PAGE * page)
+        sq, cq = (self.map_range(tenant.gscid + 1, sharing.addresses.ring_offset(pair, side),
+                                 -(-size // PAGE))
+                  for side, size in ((0, 64 * depth), (1, 16 * cq_depth)))
         if kind == "hostile":
             options = {"blocks": len(tenant.blocks), **options, "first_block": 0}
-        gpa, data = GPA + n * (pages + 16) * PAGE, [self.take(1) for _ in range(pages)]
-        for page, spa in enumerate(data):
-            self.map_page(tenant.gscid, gpa + PAGE * page, spa)
+        gpa = GPA + n * (pages + 16) * PAGE
+        data = [self.map_range(tenant.gscid, gpa + PAGE * page, 1) for page in range(pages)]
         self._queues(tenant, [pair])
         number = 16 * tenant.number + n
         driver = Guest(
-            self, number, data, kind=kind, guest=tenant.number, sq=spas[0], cq=spas[1],
-            depth=depth, cq_depth=cq_depth, gpa=gpa, core=tenant.number, sqid=n + 1,
+            self, number, data, kind=kind, guest=tenant.number, sq=sq, cq=cq, depth=depth,
+            cq_depth=cq_depth, gpa=gpa, core=tenant.number, sqid=n + 1,
             sq_doorbell=sharing.doorbell(tenant.number, n + 1),
             cq_doorbell=sharing.doorbell(tenant.number, n + 1, 1), bells_from=sharing.aperture,
             bells_to=sharing.aperture + sharing.region * self.config.vf.guests, **options)

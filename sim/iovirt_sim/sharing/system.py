@@ -2,11 +2,13 @@
 
 from iovirt_sim.system import System
 
+from .agent import report
 from .device import Manager, NvmeDevice
 from .events import Breach, Completion, DeviceDma, Mismatch, events_of
 from .guests import Guest
+from .nic import NicDevice, NicGuest
 
-__all__ = ["NvmeSystem", "PlainSystem"]
+__all__ = ["NvmeSystem", "PlainNicSystem", "PlainSystem"]
 
 PAGE, MEMORY = 4096, 1 << 26
 WINDOW, BAR, RID = 0x20_0000_0000, 0xC000_0000, 0x0100
@@ -37,13 +39,24 @@ class NvmeSystem(System):
         self.platform.attach(rid, gscid)
         for n in range(3):
             self.map_page(gscid, iova + PAGE * n, memory.spa + PAGE * n)
+        self.open_port()
+        self.device_model = NvmeDevice(self, memory, window=WINDOW, bar=BAR, rid=rid,
+                                       shared=shared, **options)
+        return self.device_model
+
+    def open_port(self):
+        """Let cores reach what is behind the port."""
         self.cores.wait_ready()
         self.cores.open_ecam()
         self.cores.open_port(1, 1)
         self.cores.open_window(0, WINDOW, 1 << 16, BAR)
-        self.device_model = NvmeDevice(self, memory, window=WINDOW, bar=BAR, rid=rid,
-                                       shared=shared, **options)
-        return self.device_model
+
+    def map_range(self, gscid, iova, pages):
+        """Map fresh frames that follow each other; return the address of the first."""
+        spa = self.take(pages)
+        for n in range(pages):
+            self.map_page(gscid, iova + PAGE * n, spa + PAGE * n)
+        return spa
 
     def map_page(self, gscid, iova, spa):
         """Map a page."""
@@ -63,9 +76,7 @@ class NvmeSystem(System):
 
     def monitor(self):
         """Return the counts of the monitor, as a dict."""
-        op = self.program.report("monitor")
-        values = next(e.values for e in self.run() if e.op == op)
-        return dict(zip(self.sim.agent_names(MONITOR), values, strict=True))
+        return report(self, "monitor", MONITOR)
 
     @staticmethod
     def completions_of(events):
@@ -96,14 +107,9 @@ class PlainSystem(NvmeSystem):
         """Create a queue pair of that number, and its driver."""
         cq_depth = cq_depth or depth
         base = 0x4000_0000 * number
-        rings = -(-depth * 64 // PAGE), -(-cq_depth * 16 // PAGE)
-        sq, cq = self.take(rings[0]), self.take(rings[1])
-        data = [self.take(1) for _ in range(pages)]
-        for at, spa, count in ((0, sq, rings[0]), (0x10_0000, cq, rings[1])):
-            for n in range(count):
-                self.map_page(1, base + at + PAGE * n, spa + PAGE * n)
-        for n, spa in enumerate(data):
-            self.map_page(1, base + 0x20_0000 + PAGE * n, spa)
+        sq = self.map_range(1, base, -(-depth * 64 // PAGE))
+        cq = self.map_range(1, base + 0x10_0000, -(-cq_depth * 16 // PAGE))
+        data = [self.map_range(1, base + 0x20_0000 + PAGE * n, 1) for n in range(pages)]
         device = self.device_model
         device.create_pair(number, base, base + 0x10_0000, depth=depth, cq_depth=cq_depth,
                            guest=number, vector=vector)
@@ -112,4 +118,27 @@ class PlainSystem(NvmeSystem):
             sq_doorbell=device.doorbell(number), cq_doorbell=device.doorbell(number, 1),
             gpa=base + 0x20_0000, core=number, sqid=number,
             **{"first_block": 0x1_0000 * number, **options})
+        return self.guests[number]
+
+
+class PlainNicSystem(NvmeSystem):
+    """A NIC that nobody shares: guests are drivers whose memory is mapped in one domain."""
+
+    def __init__(self, sim, config, **options):
+        super().__init__(sim, config)
+        self.platform.attach(RID, 1)
+        self.open_port()
+        self.device_model = NicDevice(self, window=WINDOW, bar=BAR, rid=RID, **options)
+
+    def guest(self, number, *, depth=64, split=False, **options):
+        """Switch on the rings of queue ``number - 1``, and make their driver."""
+        base, device, queue = 0x4000_0000 * number, self.device_model, number - 1
+        tx = self.map_range(1, base, -(-depth * 16 // PAGE))
+        rx = self.map_range(1, base + 0x10_0000, -(-depth * 32 // PAGE))
+        data = [self.map_range(1, base + 0x20_0000 + PAGE * n, 1) for n in range(2 * depth)]
+        device.create(queue, tx=base, rx=base + 0x10_0000, depth=depth, guest=number, split=split)
+        self.guests[number] = NicGuest(
+            self, number, data, tx=tx, rx=rx, depth=depth, split=split, core=number,
+            tx_doorbell=device.doorbell(queue), rx_doorbell=device.doorbell(queue, 1),
+            gpa=base + 0x20_0000, **options)
         return self.guests[number]

@@ -5,9 +5,10 @@ __all__ = ["GUESTS", "AgentOperations"]
 AGENT = 34
 M64 = (1 << 64) - 1
 (NVME, NVME_OPTIONS, OWNER, ISSUER, MONITOR, GUEST, GUEST_OPTIONS, GO, SUBMIT, FORGET, REPORT,
- WAIT, POLL, DISK_WRITE, DISK_READ, TRACE, GIVE_UP, ON_INTERRUPT) = range(1, 19)
+ WAIT, POLL, DISK_WRITE, DISK_READ, TRACE, GIVE_UP, ON_INTERRUPT, NIC, NIC_OPTIONS, PEER,
+ NIC_GUEST, NIC_GUEST_OPTIONS) = range(1, 24)
 GUESTS = {"scripted": 0, "linux": 1, "hostile": 2}
-REPORTS = {"monitor": 0, "nvme": 1, "guest": 2}
+REPORTS = {"monitor": 0, "nvme": 1, "guest": 2, "nic": 3, "nic_guest": 4}
 
 
 class AgentOperations:
@@ -66,7 +67,9 @@ class AgentOperations:
         return self._agent(ON_INTERRUPT, number, index)
 
     def report(self, what, number=0):
-        """Get the counts of the "monitor", of an "nvme", or of a "guest": event ``agent``."""
+        """Get the counts of the "monitor", or of an "nvme", a "guest", a "nic", or a "nic_guest":
+        event ``agent``.
+        """
         return self._agent(REPORT, number, REPORTS[what])
 
     def wait_guests(self, *, stall=100_000, limit=M64 >> 1):
@@ -92,6 +95,26 @@ class AgentOperations:
     def trace(self, function, on=True):
         """Give an event ``device_dma`` for each DMA of a function."""
         return self._agent(TRACE, function, on)
+
+    def nic(self, function, rid, *, segment=0):
+        """Let the function with this number be a ring NIC."""
+        return self._agent(NIC, function, rid | segment << 16)
+
+    def nic_options(self, function, options):
+        """Set options by number: {number: value}."""
+        return self._agent(NIC_OPTIONS, function, *_pairs(options))
+
+    def peer(self, function, queue, other):
+        """Let packets sent on a queue be received on another one."""
+        return self._agent(PEER, function, queue, other)
+
+    def nic_guest(self, number, pages):
+        """Make a guest's driver of a pair of NIC rings."""
+        return self._agent(NIC_GUEST, number, *pages)
+
+    def nic_guest_options(self, number, options):
+        """Set options by number: {number: value}."""
+        return self._agent(NIC_GUEST_OPTIONS, number, *_pairs(options))
 
 
 def _pairs(options):

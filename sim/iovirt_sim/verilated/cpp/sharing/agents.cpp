@@ -9,12 +9,16 @@ Agents::Agents(Statistics&, Settings& settings, Errors& errors, Events& events, 
 bool Agents::completed(const Tlp& tlp) {
     for (auto& [number, device] : nvme_)
         if (device->dma.rid == tlp.header.requester() && device->dma.completed(tlp)) return true;
+    for (auto& [number, nic] : nics_)
+        if (nic->dma.rid == tlp.header.requester() && nic->dma.completed(tlp)) return true;
     return false;
 }
 
 void Agents::written(unsigned function, unsigned bar, u64 offset, unsigned bytes) {
     auto found = nvme_.find(function);
     if (found != nvme_.end() && bar == 0) found->second->written(offset, bytes);
+    auto nic = nics_.find(function);
+    if (nic != nics_.end() && bar == 0) nic->second->written(offset, bytes);
 }
 
 void Agents::interrupted(unsigned index) {
@@ -26,10 +30,13 @@ void Agents::reset() {
     timers_.clear();
     for (auto& [number, device] : nvme_) device->reset();
     for (auto& [number, guest] : guests_) guest->forget();
+    for (auto& [number, nic] : nics_) nic->reset();
+    for (auto& [number, guest] : nic_guests_) guest->begin();
 }
 
 bool Agents::execute(const u64* op, u32 argument, u64 length, u32 op_number, u64 started) {
     unsigned what = argument & 0xffff, number = argument >> 16;
+    if (of_nic(what, number, op, length)) return true;
     auto guest = guests_.find(number);
     auto device = nvme_.find(number);
     bool of_guest = what == AGENT_GUEST_OPTIONS || what == AGENT_GO || what == AGENT_SUBMIT ||
@@ -79,6 +86,33 @@ bool Agents::execute(const u64* op, u32 argument, u64 length, u32 op_number, u64
     return true;
 }
 
+// Operations that may be about a NIC or its guests: false if this one is not.
+bool Agents::of_nic(unsigned what, unsigned number, const u64* op, u64 length) {
+    auto nic = nics_.find(number);
+    auto guest = nic_guests_.find(number);
+    bool has_nic = nic != nics_.end(), has_guest = guest != nic_guests_.end();
+    if (what == AGENT_NIC) {
+        auto made = std::make_unique<RingNic>(number, u16(op[1]), u8(op[1] >> 16), settings_, errors_,
+                                              events_, monitor_, timers_, devices_.bars());
+        made->dma.send = [this](Tlp&& tlp) { send(std::move(tlp)); };
+        nics_[number] = std::move(made);
+    } else if (what == AGENT_NIC_GUEST) {
+        auto made = std::make_unique<NicGuest>(number, world_);
+        made->pages.assign(op + 1, op + length);
+        nic_guests_[number] = std::move(made);
+    } else if (has_nic && what == AGENT_NIC_OPTIONS)
+        set(nic->second->options.array(), NicOptions::count, op, length);
+    else if (has_nic && what == AGENT_PEER) nic->second->peers[unsigned(op[1])] = unsigned(op[2]);
+    else if (has_nic && what == AGENT_ISSUER) nic->second->issuers[unsigned(op[1])] = unsigned(op[2]);
+    else if (has_nic && what == AGENT_TRACE) nic->second->dma.trace = op[1];
+    else if (has_guest && what == AGENT_NIC_GUEST_OPTIONS)
+        set(guest->second->options.array(), NicGuestOptions::size, op, length);
+    else if (has_guest && what == AGENT_GO) guest->second->go(op[1]);
+    else if (has_guest && what == AGENT_FORGET) guest->second->begin();
+    else return false;
+    return true;
+}
+
 void Agents::make_nvme(unsigned number, const u64* op) {
     auto device = std::make_unique<Nvme>(number, u16(op[1]), u8(op[1] >> 16), settings_, errors_,
                                          events_, monitor_, timers_, devices_.bars());
@@ -117,6 +151,14 @@ void Agents::report(unsigned number, u64 what, u32 op) {
         GuestCounts& c = guests_[number]->counts;
         words.assign(c.array(), c.array() + GuestCounts::size);
     }
+    if (what == 3 && nics_.count(number)) {
+        NicCounts& c = nics_[number]->counts;
+        words.assign(c.array(), c.array() + NicCounts::count);
+    }
+    if (what == 4 && nic_guests_.count(number)) {
+        NicGuestCounts& c = nic_guests_[number]->counts;
+        words.assign(c.array(), c.array() + NicGuestCounts::size);
+    }
     events_.add_words(EVENT_AGENT, op, words);
 }
 
@@ -126,12 +168,14 @@ bool Agents::wait(const u64* op, u32 number, u64 started) {
     std::vector<u64> stuck;
     bool busy = false;
     u64 now = timers_.now;
-    for (auto& [id, guest] : guests_) {
-        if (!guest->busy()) continue;
+    auto look = [&](unsigned id, auto& guest) {
+        if (!guest.busy()) return;
         busy = true;
-        u64 since = guest->last_moved > started ? guest->last_moved : started;
+        u64 since = guest.last_moved > started ? guest.last_moved : started;
         if (now - since > op[1] || now - started > op[2]) stuck.push_back(id);
-    }
+    };
+    for (auto& [id, guest] : guests_) look(id, *guest);
+    for (auto& [id, guest] : nic_guests_) look(id, *guest);
     if (busy && stuck.empty()) return false;
     stuck.insert(stuck.begin(), now - started);
     events_.add_words(EVENT_AGENT, number, stuck);
@@ -168,6 +212,10 @@ std::string Agents::names(unsigned what) {
     case 2: IOVIRT_GUEST_COUNTS(X) break;
     case 3: IOVIRT_NVME_OPTIONS(X) break;
     case 4: IOVIRT_GUEST_OPTIONS(X) break;
+    case 5: IOVIRT_NIC_COUNTS(X) break;
+    case 6: IOVIRT_NIC_GUEST_COUNTS(X) break;
+    case 7: IOVIRT_NIC_OPTIONS(X) break;
+    case 8: IOVIRT_NIC_GUEST_OPTIONS(X) break;
     }
 #undef X
     return text;

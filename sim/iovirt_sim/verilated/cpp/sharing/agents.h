@@ -4,7 +4,8 @@
 #include <memory>
 
 #include "devices.h"
-#include "sharing/guest.h"
+#include "sharing/nic.h"
+#include "sharing/nic_guest.h"
 #include "sharing/nvme.h"
 
 // What an operation is about: its argument is {what 16, number 16}.
@@ -12,6 +13,7 @@ enum AgentOperation : u16 {
     AGENT_NVME = 1, AGENT_NVME_OPTIONS, AGENT_OWNER, AGENT_ISSUER, AGENT_MONITOR, AGENT_GUEST,
     AGENT_GUEST_OPTIONS, AGENT_GO, AGENT_SUBMIT, AGENT_FORGET, AGENT_REPORT, AGENT_WAIT,
     AGENT_POLL, AGENT_DISK_WRITE, AGENT_DISK_READ, AGENT_TRACE, AGENT_GIVE_UP, AGENT_ON_INTERRUPT,
+    AGENT_NIC, AGENT_NIC_OPTIONS, AGENT_PEER, AGENT_NIC_GUEST, AGENT_NIC_GUEST_OPTIONS,
 };
 
 class Agents {
@@ -42,6 +44,7 @@ class Agents {
     static std::string names(unsigned what);
 
   private:
+    bool of_nic(unsigned what, unsigned number, const u64* op, u64 length);
     void make_nvme(unsigned number, const u64* op);
     void make_guest(unsigned number, const u64* op, u64 length);
     void set(u64* options, unsigned count, const u64* op, u64 length);
@@ -60,5 +63,7 @@ class Agents {
     GuestWorld world_;
     std::map<unsigned, std::unique_ptr<Nvme>> nvme_;       // by number of the function
     std::map<unsigned, std::unique_ptr<Guest>> guests_;
+    std::map<unsigned, std::unique_ptr<RingNic>> nics_;    // by number of the function
+    std::map<unsigned, std::unique_ptr<NicGuest>> nic_guests_;
     std::multimap<unsigned, Guest*> by_index_;
 };

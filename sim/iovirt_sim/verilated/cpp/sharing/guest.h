@@ -183,6 +183,12 @@ class LinuxGuest : public Guest {
     u32 next_version_ = 1, generation_ = 0;
 };
 
+struct HostileAim {
+    unsigned guest;
+    u64 gpa, pages, unmapped, wild;
+};
+u64 hostile_pointer(Random& random, const Monitor& monitor, const HostileAim& aim);
+
 // Writes the worst it can think of, to rings, lists and doorbells.
 class HostileGuest : public Guest {
   public:
@@ -200,5 +206,4 @@ class HostileGuest : public Guest {
 
     bool filled_ = false;
     u64 since_scan_ = 0;
-    std::vector<unsigned> known_;   // guests
 };

@@ -23,22 +23,31 @@ void put(GuestEntry& entry, unsigned at, u64 value, unsigned size) {
 
 // What it writes never is what the block makes of it: if a device uses it as it is, that shows,
 // except that some are of others, with their right keys.
-u64 HostileGuest::pointer() {
-    const Monitor& m = world_.monitor;
-    u64 page = random_.chance(options.unmapped) ? random_.below(1 << 16) + pages.size() :
-               random_.below(pages.size());
-    u64 offset = options.gpa + page * PAGE + pick(random_, OFFSETS);
-    if (!random_.chance(options.wild))
-        return m.offset_bits ? m.address(unsigned(options.guest), OPEN_KEY, offset) : offset;
-    switch (random_.below(6)) {
-    case 0: return random_.below(3) * 0x7f70'0000 + (random_.below(2) << 9);   // 0, MSI, or others
-    case 1: return random_.next();
-    case 2: return (u64(1) << m.offset_bits) - (u64(8) << random_.below(10));
-    case 3: return m.address(unsigned(options.guest), unsigned(random_.below(8)), offset);
+u64 hostile_pointer(Random& random, const Monitor& m, const HostileAim& aim) {
+    u64 page = random.chance(aim.unmapped) ? random.below(1 << 16) + aim.pages :
+               random.below(aim.pages);
+    u64 offset = aim.gpa + page * PAGE + pick(random, OFFSETS);
+    if (!random.chance(aim.wild))
+        return m.offset_bits ? m.address(aim.guest, OPEN_KEY, offset) : offset;
+    switch (random.below(6)) {
+    case 0: return random.below(3) * 0x7f70'0000 + (random.below(2) << 9);   // 0, MSI, or others
+    case 1: return random.next();
+    case 2: return (u64(1) << m.offset_bits) - (u64(8) << random.below(10));
+    case 3: return m.address(aim.guest, unsigned(random.below(8)), offset);
     default:
-        unsigned other = known_.empty() ? 0 : known_[random_.below(known_.size())];
-        return m.address(other, other == options.guest ? OPEN_KEY : unsigned(random_.below(8)), offset);
+        unsigned other = 0;
+        if (!m.owners.empty()) {
+            auto at = m.owners.begin();
+            std::advance(at, random.below(m.owners.size()));
+            other = at->first;
+        }
+        return m.address(other, other == aim.guest ? OPEN_KEY : unsigned(random.below(8)), offset);
     }
+}
+
+u64 HostileGuest::pointer() {
+    return hostile_pointer(random_, world_.monitor, {unsigned(options.guest), options.gpa,
+                                                     pages.size(), options.unmapped, options.wild});
 }
 
 bool HostileGuest::make(GuestEntry& entry) {
@@ -64,7 +73,6 @@ bool HostileGuest::make(GuestEntry& entry) {
 void HostileGuest::before_look() {
     if (!filled_) {
         filled_ = true;
-        for (auto& [guest, owner] : world_.monitor.owners) known_.push_back(guest);
         for (u64 page : pages)
             for (u64 at = 0; at < PAGE; at += 8) world_.memory.write(page + at, pointer());
     }
