@@ -1,7 +1,7 @@
 """Programmed I/O as cores see it."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from iovirt.axi import Axi4Signature
@@ -256,12 +256,23 @@ class PioFront(wiring.Component):
         self._share_answer(m, self.answer, read.answer, write.answer)
 
     def _elaborate_pages(self, m, read, write):
-        # Writes have a queue of their own.
-        m.submodules.page_reads = reads = PassingQueue(PageAccess, depth=self.pio.reads)
+        # Writes have a queue of their own. Of reads only what counts is queued.
+        kept = data.StructLayout({"address": 28, "be": 4, "legal": 1, "core": 8,
+                                  "owner": token_width(self.pio.reads)})
+        m.submodules.page_reads = reads = PassingQueue(kept, depth=self.pio.reads)
         m.submodules.page = arbiter = StreamArbiter(PageAccess, ports=2)
-        wiring.connect(m, read.page, reads.i)
-        wiring.connect(m, reads.o, arbiter.i[0])
         wiring.connect(m, write.page, arbiter.i[1])
+        m.d.comb += [
+            reads.i.valid.eq(read.page.valid),
+            read.page.ready.eq(reads.i.ready),
+            arbiter.i[0].valid.eq(reads.o.valid),
+            reads.o.ready.eq(arbiter.i[0].ready),
+        ]
+        for name in kept.members:
+            m.d.comb += [
+                reads.i.payload[name].eq(read.page.payload[name]),
+                arbiter.i[0].payload[name].eq(reads.o.payload[name]),
+            ]
         wiring.connect(m, arbiter.o, wiring.flipped(self.page))
         m.d.comb += write.page_policy.eq(self.doorbells.policy)
         self._share_answer(m, self.page_answer, read.page_answer, write.page_answer)
