@@ -33,6 +33,12 @@ def test_verilator_finds_nothing_in_the_verilog(generated, tmp_path):
 
 
 @pytest.mark.slow
+def test_verilator_finds_nothing_in_the_verilog_of_sharing(shared, tmp_path):
+    assert lint(tmp_path, "iovirt_shared", *(str(shared / f"iovirt_shared.{kind}")
+                                             for kind in ("vlt", "v"))) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("body, rule", [
     ("wire b; assign b = ~c; wire c; assign c = b & a[0]; assign o = {7'b0, c};", "UNOPTFLAT"),
     ("reg [7:0] l; always @* if (a[0]) l = {4'b0, a}; assign o = l;", "LATCH"),

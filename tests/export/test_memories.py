@@ -47,8 +47,9 @@ def check(verilog, top, directory, *, flip_flops, tables):
     assert sum(module.get("TRELLIS_FF", 0) for module in cells.values()) < flip_flops
 
 
-def test_memories_of_the_whole_block_are_inferred(verilog, tmp_path):
-    check(verilog, "iovirt_tiny", tmp_path, flip_flops=42_000, tables={
+def test_memories_of_the_whole_block_are_inferred(shared, tmp_path):
+    verilog = (shared / "iovirt_shared.v").read_text()
+    check(verilog, "iovirt_shared", tmp_path, flip_flops=60_000, tables={
         "dma.reads.payload":            "DP16KD",
         "dma.writes.payload":           "DP16KD",
         "dma.reads.table.entries":      "TRELLIS_DPR16X4",
