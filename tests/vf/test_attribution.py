@@ -238,3 +238,13 @@ def test_each_defence_can_be_switched_off_alone(name, change):
             assert (o.at, o.pv) == (made["at"], made["pv"])
         if passes and name in ("manager", "contain"):
             assert (o.device_id, o.shared) == (0x100, 0)
+
+
+def test_rings_beyond_the_numbers_of_pairs_are_denied_and_not_asked():
+    model = one_guest()
+    requests = data_requests(model, 8, "ring")
+    for n, made in enumerate(requests):
+        made["iova"] |= 1 << 32 + n
+    bench = Bench(model, requests).run()
+    causes = [cause for cause, *_ in check(bench)]
+    assert len(bench.questions) == 1 and causes.count(ADDRESS) >= 7
