@@ -245,7 +245,7 @@ def run(world, reads, width, *, seed=0, busy=1.0, free=1.0, deadline=30_000, clo
     for read, items in zip(reads, rows, strict=True):
         check(world, read, items, got[at:at + len(items)], width)
         at += len(items)
-    if not any(read.pieces for read in reads):
+    if not weak and not any(read.pieces for read in reads):
         assert charges == [item for read in reads for item in read.charges]
         assert len(denials) + sum(lost) == sum(len(read.denials) for read in reads)
         if not any(lost):
@@ -289,7 +289,7 @@ def likely_entry(choice, template, opcodes):
 def random_read(world, choice, *, rules=None):
     """Return a read of some ring or list, at any place of a page."""
     place = choice.randrange(len(world.table))
-    template, (_, opcodes) = world.table[place], world.words[place]
+    template = world.table[place]
     kind = choice.choice(LIST_KINDS[template.handler])
     others = [place]
     if template.fields["alternative_enable"]:

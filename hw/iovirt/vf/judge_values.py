@@ -18,12 +18,13 @@ def judge_first(m, field, word, parameter, good, off):
     """
     full, half = Signal(), Signal()
     upper      = field.low[4]
-    value, wanted, copy = Signal(32), Signal(32), Signal(32)
+    value, copy = Signal(32), Signal(32)
     m.d.comb += [
         full.eq(field.width == 31),
         half.eq(field.width == 15),
-        value.eq(Mux(full, word, Mux(upper, word[16:], word[:16]))),
-        wanted.eq(Mux(full, parameter[:32], parameter[:16])),
+        # Both halves have a number of 16 bits, so that they compare as one does.
+        value.eq(Cat(Mux(half & upper, word[16:], word[:16]),
+                     Mux(half & ~upper, word[:16], word[16:]))),
         copy.eq(Cat(parameter[:16], Mux(full, parameter[16:32], parameter[:16]))),
     ]
     force   = (field.op == Operation.FORCE) & ~off.nsid
@@ -36,8 +37,8 @@ def judge_first(m, field, word, parameter, good, off):
             m.d.comb += result[bit].eq(
                 Mux(here & (force | both), copy[bit] & (word[bit] | ~both),
                     Mux(single, parameter[0], word[bit])))
-    differs = value != wanted
-    above   = (value > parameter[:32]) & ~parameter[32:].any()
+    differs = value != copy
+    above   = (value > copy) & ~parameter[32:].any() & (full | ~parameter[16:32].any())
     pattern = (field.op == Operation.FORCE) | (field.op == Operation.REQUIRE)
     known   = ((field.op == Operation.FORCE) | (field.op == Operation.REQUIRE) | both
                | (field.op == Operation.MAX))
@@ -56,22 +57,23 @@ def judge_second(m, field, lane):
     Returns
     -------
     dict
-        ``x``: the value; ``v1_units``: which 16 bits it is in; ``v1_width``: whether it is 16 or
-        32 bits wide; ``v1_classes``; ``forces``, ``ranges``: the operation; ``shifts``: whether it
-        uses the parameter itself.
+        ``x``: the value, 0 if it is forced; ``v1_units``: which 16 bits it is in; ``v1_width``:
+        whether it is 16 or 32 bits wide; ``v1_classes``; ``forces``, ``ranges``: the operation;
+        ``shifts``: whether it uses the parameter itself.
     """
     half, full, upper = Signal(), Signal(), field.dword[0]
+    forces = field.op == Operation.FORCE
+    adds   = field.op == Operation.RANGE_ADD
     value, units = Signal(64, name="v1_value"), Signal(4)
     m.d.comb += [
         half.eq(field.width == 15),
         full.eq(field.width == 31),
-        value.eq(Cat(Mux(full & upper, lane[32:], lane[:32]), Mux(full, 0, lane[32:]))),
+        value.eq(Cat(Mux(full & upper, lane[32:], lane[:32]) & ~forces.replicate(32),
+                     lane[32:] & ~(full | forces).replicate(32))),
     ]
     for unit in range(4):
         m.d.comb += units[unit].eq(Mux(half, Cat(field.low[4], upper) == unit,
                                        ~full | (upper == unit // 2)))
-    forces = field.op == Operation.FORCE
-    adds   = field.op == Operation.RANGE_ADD
     return {
         "x":          value,
         "v1_units":   units,

@@ -19,10 +19,11 @@ class Source:
     NONE, DATA, POISON, LIST = range(4)
 
 
-def choose_lane(m, run, number, item, template, settings, off, *, ending):
+def choose_lane(m, run, number, item, template, beyond, off, *, ending):
     """Choose what becomes of lane ``number``, and put it down.
 
-    ``ending``: it is the last one of its page.
+    ``beyond``: bits that are above the offset of an address. ``ending``: the lane is the last one
+    of its page.
 
     Returns
     -------
@@ -33,13 +34,9 @@ def choose_lane(m, run, number, item, template, settings, off, *, ending):
     """
     mode, verdict = item.job.mode, item.verdict
     name  = f"lane_{number}"
-    place, here = Signal(signed(6), name=f"{name}_place"), Signal(name=f"{name}_here_now")
-    index, entry = place[:3], Signal(name=f"{name}_entry")
-    m.d.comb += [
-        place.eq(number - item.offset),
-        here.eq(((place >= 0) & (place < item.size)) | mode.whole),
-        entry.eq(~mode.whole & ~item.torn & ~verdict.poison),
-    ]
+    index, here = item.lanes[number].index, item.lanes[number].here
+    entry = Signal(name=f"{name}_entry")
+    m.d.comb += entry.eq(~mode.whole & ~item.torn & ~verdict.poison)
     point = _pointer(m, name, item, template, entry, index, ending, off)
     low, high, opcode = _sources(m, item, template, entry, index, point, name)
     cut, ones = Signal(64, name=f"{name}_cut_now"), Signal(name=f"{name}_cuts")
@@ -47,8 +44,7 @@ def choose_lane(m, run, number, item, template, settings, off, *, ending):
     for bit in range(12):
         m.d.comb += cut[bit].eq(ones & (bit < point.force) & ~off.low_bits)
     for bit in range(OFFSET, 64):
-        beyond = (bit >= settings.offset_bits) if bit < OFFSET_MAX else C(1, 1)
-        m.d.comb += cut[bit].eq(ones & beyond)
+        m.d.comb += cut[bit].eq(ones & beyond[bit - OFFSET])
     top = Mux(point.poison, Source.POISON, Mux(ones, Mux(point.listed, Source.LIST, Source.DATA),
                                                Source.NONE))
     result = SimpleNamespace()
@@ -64,9 +60,10 @@ def choose_lane(m, run, number, item, template, settings, off, *, ending):
 def _pointer(m, name, item, template, entry, index, ending, off):
     """Find out whether the lane is an address, and of what kind."""
     mode, verdict = item.job.mode, item.verdict
-    hits, own, leave, listed, page = (Signal(4, name=f"{name}_{what}") for what in
-                                      ("hits", "own", "leave", "listed", "page"))
-    force = C(0, 4)
+    hits, own, leave, listed = (Signal(4, name=f"{name}_{what}") for what in
+                                ("hits", "own", "leave", "listed"))
+    force = mode.pages.replicate(4) & 12
+    exact = Mux(verdict.kind == Kind.RANGE_LIST, 4, 3)
     for n, field in enumerate(template.addresses):
         unused = off.mptr & (field.classes == 0)
         m.d.comb += [
@@ -75,8 +72,10 @@ def _pointer(m, name, item, template, entry, index, ending, off):
             leave[n].eq(hits[n] & verdict.leave[n]),
             listed[n].eq(own[n] & verdict.listed[n]),
         ]
-        force = force | (field.force_low & own[n].replicate(4))
-    m.d.comb += page.eq(own[1] & verdict.page)
+        least = Mux(verdict.listed[n], exact, field.force_low)
+        if n == 1:
+            least = Mux(verdict.page, 12, least)
+        force = force | (least & own[n].replicate(4))
     point = SimpleNamespace()
     point.raw    = off.colour | (off.slot_511 & ending & mode.pages)
     point.leave  = leave.any()
@@ -90,8 +89,7 @@ def _pointer(m, name, item, template, entry, index, ending, off):
                       | (hits.any() & ~own.any() & ~leave.any()))),
     ]
     point.own, point.poison = own_now, poison
-    point.force = Mux(mode.pages | page[0], 12,
-                      Mux(point.listed, Mux(verdict.kind == Kind.RANGE_LIST, 4, 3), force))
+    point.force = force
     return point
 
 

@@ -77,9 +77,9 @@ def _check_value(template, key, value):
     if value.width not in (1, 16, 32, 64) or (8 * value.byte + value.low) % value.width:
         _fail(template, key + "width", "be 1, 16, 32 or 64, at a multiple of itself", value.width)
     if not (value_fits(value, False) or value_fits(value, True)):
-        _fail(template, key + "op", "be 'force' with 1 bit; 'force', 'require', 'and' or 'max' with "
-              "16 bits, or 'range' or 'range_add' too with 32; 'force', 'range' or 'range_add' "
-              f"with 64 bits: this one has {value.width}", value.op)
+        _fail(template, key + "op", "be 'force' with 1 bit; 'force', 'require', 'and' or 'max' "
+              "with 16 bits, or 'range' or 'range_add' too with 32; 'force', 'range' or "
+              f"'range_add' with 64 bits: this one has {value.width}", value.op)
 
 
 def _check_together(template):

@@ -45,6 +45,7 @@ class ParityMemory(wiring.Component):
                              f"{words} words, not be {address_width!r}")
         self.words      = words
         self.data_width = data_width
+        self._table = memory.Memory(shape=72, depth=words, init=[], attrs={"no_rw_check": 1})
         super().__init__({
             "port": In(RegisterPortSignature(data_width=data_width, address_width=address_width)),
             "en":      In(1),
@@ -57,8 +58,7 @@ class ParityMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         request, response = self.port.request, self.port.response
-        m.submodules.table = table = memory.Memory(shape=72, depth=self.words, init=[],
-                                                   attrs={"no_rw_check": 1})
+        m.submodules.table = table = self._table
         write, read = table.write_port(granularity=9), table.read_port()
         access, free, missing = Signal.like(request.p), Signal(), Signal()
         number = access.address[3:3 + len(self.address)]

@@ -185,11 +185,10 @@ class PatchJudge(wiring.Component):
             with m.If((self._off.opcode & (number == 0))
                       | (self._off.typed_type & stage.token.typed)):
                 m.d.comb += sure.eq(1)
-        base = Mux(stage.shifts, self.base_is, 0)
         sums = Signal(64)
         end  = Signal(65)
         m.d.comb += [
-            sums.eq(Mux(stage.forces, 0, stage.x) + base),
+            sums.eq(stage.x + self.base_is),
             end.eq(stage.x + stage.length),
         ]
         if self.weak:
@@ -198,7 +197,7 @@ class PatchJudge(wiring.Component):
         return self._later(m, stage, "token", "place", "l1", "l2", "p", "q", "v1", "usable",
                            "moved", "over",
                            "r0", "v0_bad", "v0_classes", "v0_pattern", "v1_classes", "v1_units",
-                           "v1_width", "ranges", "forces",
+                           "v1_width", "ranges", "forces", "shifts",
                            number=sure, sums=sums, end=end,
                            base_bad=stage.shifts & ~self.base_good)
 
@@ -209,7 +208,7 @@ class PatchJudge(wiring.Component):
         m.d.comb += [
             v0_on.eq(of_class(stage.v0_classes)),
             v1_on.eq(of_class(stage.v1_classes)),
-            written.eq(v1_on & ~(self._off.nsid & stage.forces)),
+            written.eq(v1_on & stage.shifts & ~(self._off.nsid & stage.forces)),
         ]
         r1 = []
         for unit, source in enumerate(((0, 0, 0), (0, 1, 1), (0, 0, 2), (0, 1, 3))):

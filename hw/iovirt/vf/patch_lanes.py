@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .lane_choice import OFFSET, choose_lane
+from ..stream import StreamQueue
+from .lane_choice import OFFSET, OFFSET_MAX, choose_lane
 from .layouts import TemplateWord
 from .patch_layouts import NOTHING_OFF, Job, Verdict
 from .patch_steps import PieceSteps
@@ -75,33 +76,33 @@ class PatchLanes(wiring.Component):
         self._off = self.weaken if self.weak else NOTHING_OFF
         job, verdict = self.jobs.p, self.verdicts.p
         step, run, judged = Signal(), Signal(), Signal()
+        m.submodules.charges = charges = StreamQueue(Charge, depth=2)
+        wiring.connect(m, charges.o, wiring.flipped(self.charge))
         steps = PieceSteps(m, job, lanes=self._lanes, step=step, last=self.beats.p.last,
                            name="out")
         m.d.comb += [
             judged.eq(~job.mode.whole & ~steps.torn),
             run.eq(~self.o.valid | self.o.ready),
             step.eq(run & self.beats.valid & self.jobs.valid & (~judged | self.verdicts.valid)
-                    & ~(judged & verdict.charge & self.charge.valid)),
+                    & ~(judged & verdict.charge & ~charges.i.ready)),
             self.beats.ready.eq(step & steps.done),
             self.jobs.ready.eq(step & steps.done & self.beats.p.last),
             self.verdicts.ready.eq(step & judged & steps.ends),
             self.lane_en.eq(run),
             self.lane_place.eq(verdict.template),
         ]
-        self._report(m, step & judged & steps.ends, steps)
+        self._report(m, step & judged & steps.ends, steps, charges.i)
 
         # The step is put down; its lanes are chosen; they are written.
         busy = Signal()
         now = data.StructLayout({
-            "offset": signed(5), "size": 4, "job": Job, "verdict": Verdict, "torn": 1,
-            "position": 9, "done": 1, "last": 1})
+            "lanes": data.ArrayLayout(data.StructLayout({"index": 3, "here": 1}), self._lanes),
+            "job": Job, "verdict": Verdict, "torn": 1, "position": 9, "done": 1, "last": 1})
         item, row = Signal(now, reset_less=True), Signal(self.data_width, reset_less=True)
         with m.If(run):
             m.d.sync += [
                 busy.eq(step),
                 row.eq(self.beats.p.data),
-                item.offset.eq(steps.offset),
-                item.size.eq(steps.size),
                 item.job.eq(job),
                 item.verdict.eq(verdict),
                 item.torn.eq(steps.torn),
@@ -109,19 +110,23 @@ class PatchLanes(wiring.Component):
                 item.done.eq(steps.done),
                 item.last.eq(self.beats.p.last),
             ]
+            for n in range(self._lanes):
+                place = Signal(signed(6), name=f"place_{n}")
+                m.d.comb += place.eq(n - steps.offset)
+                m.d.sync += [
+                    item.lanes[n].index.eq(place[:3]),
+                    item.lanes[n].here.eq(((place >= 0) & (place < steps.size)) | job.mode.whole),
+                ]
         self._write(m, run, busy, item, row)
         return m
 
-    def _report(self, m, leaves, steps):
+    def _report(self, m, leaves, steps, charge):
         job, verdict = self.jobs.p, self.verdicts.p
-        with m.If(self.charge.ready):
-            m.d.sync += self.charge.valid.eq(0)
-        with m.If(leaves & verdict.charge):
-            m.d.sync += [
-                self.charge.valid.eq(1),
-                self.charge.p.colour.eq(job.colour),
-                self.charge.p.bytes.eq(verdict.bytes),
-            ]
+        m.d.comb += [
+            charge.valid.eq(leaves & verdict.charge),
+            charge.p.colour.eq(job.colour),
+            charge.p.bytes.eq(verdict.bytes),
+        ]
         m.d.sync += self.lost.eq(leaves & verdict.report & self.denial.valid)
         with m.If(self.denial.ready):
             m.d.sync += self.denial.valid.eq(0)
@@ -140,7 +145,7 @@ class PatchLanes(wiring.Component):
         r0, r1 = (Signal.like(item.verdict[name], name=name, reset_less=True)
                   for name in ("r0", "r1"))
         safe = Signal(8, reset_less=True)
-        tops = self._tops(m, run, item)
+        tops, beyond = self._tops(m, run, item)
         with m.If(run):
             m.d.sync += [
                 full.eq(busy),
@@ -160,18 +165,25 @@ class PatchLanes(wiring.Component):
         bits = (self._lanes - 1).bit_length()
         for n in range(self._lanes):
             ending = item.position[bits:].all() if n == self._lanes - 1 else C(0, 1)
-            choice = choose_lane(m, run, n, item, self.lane, self.settings, self._off,
+            choice = choose_lane(m, run, n, item, self.lane, beyond, self._off,
                                  ending=ending)
             value  = self._lane_value(choice, old[64 * n:64 * n + 64], r0, r1, safe, tops)
             with m.If(run & full & choice.here):
                 m.d.sync += self.o.p.data[64 * n:64 * n + 64].eq(value)
 
     def _tops(self, m, run, item):
-        """Compute the upper halves of addresses: the guest's own data, its list, and poison."""
+        """Compute the upper halves of addresses: data, poison, list; and which bits are theirs."""
+        # Settings do not change while there are beats.
         settings = self.settings
-        key  = item.job.key & ((1 << settings.key_bits) - 1)[:16]
+        mask, shift, beyond = Signal(16), Signal(4), Signal(64 - OFFSET)
+        m.d.sync += [
+            mask.eq((1 << settings.key_bits) - 1),
+            shift.eq(settings.offset_bits - OFFSET),
+            beyond.eq(Cat(bit >= settings.offset_bits if bit < OFFSET_MAX else C(1, 1)
+                          for bit in range(OFFSET, 64))),
+        ]
+        key  = item.job.key & mask
         base = Signal(64 - OFFSET)
-        shift = (settings.offset_bits - OFFSET)[:4]
         m.d.comb += base.eq(Cat(C(0, 4), item.job.colour, key) << shift)
         tops = []
         kinds = {"data": C(0, 4), "poison": C(15, 4),
@@ -181,7 +193,7 @@ class PatchLanes(wiring.Component):
             with m.If(run):
                 m.d.sync += top.eq(base | (kind << shift))
             tops.append(top)
-        return tops
+        return tops, beyond
 
     def _lane_value(self, choice, old, r0, r1, safe, tops):
         """Return a lane: a source for each bit, and what is added to what is taken from it."""

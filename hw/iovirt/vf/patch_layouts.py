@@ -9,7 +9,8 @@ from .layouts import TemplateWord
 from .share_layouts import COLOUR_WIDTH, KEY_WIDTH, WINDOW, Kind, Weaken
 
 __all__ = ["ADDRESS_BITS", "CLASS_BITS", "LANE_BITS", "LISTS", "NOTHING_OFF", "SELECT_BITS",
-           "TAP_BITS", "VALUE_BITS", "Job", "Mode", "Taken", "Token", "Verdict", "chosen", "fill_kind"]
+           "TAP_BITS", "VALUE_BITS", "Job", "Mode", "Taken", "Token", "Verdict",
+           "chosen", "fill_kind"]
 
 
 class Mode(data.Struct):

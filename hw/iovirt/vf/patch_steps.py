@@ -64,7 +64,8 @@ class PieceSteps:
             m.d.sync += [
                 self.inside.eq(~(last & self.done)),
                 offset.eq(Mux(~self.done, end, Mux(self.ends, 0, self.offset - lanes))),
-                position.eq(self.position + Mux(job.mode.whole, lanes, Mux(self.ends, self.size, 0))),
+                position.eq(self.position + Mux(job.mode.whole, lanes,
+                                                Mux(self.ends, self.size, 0))),
                 number.eq(self.number + self.ends),
                 head.eq(headless & ~self.ends),
             ]

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..csr.port import RegisterPortSignature
-from ..stream import CreditQueue, StreamQueue
+from ..stream import StreamQueue
 from .parameter_store import ParameterStore
 from .patch_capture import PatchCapture
 from .patch_intake import PatchIntake
@@ -33,6 +33,9 @@ from .share_layouts import (
 from .template_store import TemplateStore
 
 __all__ = ["Patcher"]
+
+#: Entries that may be under way between their last beat and the writing of their verdict.
+ENTRIES = 16
 
 #: What of a template each part looks at.
 PARTS = {"taps": TAP_BITS, "select": SELECT_BITS, "values": VALUE_BITS, "classes": CLASS_BITS,
@@ -122,7 +125,7 @@ class Patcher(wiring.Component):
         m.submodules.beats = beats = StreamQueue(piece_data(self.data_width),
                                                  depth=32 if self.data_width < 256 else 16)
         m.submodules.jobs     = jobs     = StreamQueue(Job, depth=8)
-        m.submodules.verdicts = verdicts = CreditQueue(Verdict, depth=16)
+        m.submodules.verdicts = verdicts = StreamQueue(Verdict, depth=ENTRIES)
 
         connect, outside = wiring.connect, wiring.flipped(self)
         connect(m, intake.i, wiring.flipped(self.i))
@@ -145,6 +148,10 @@ class Patcher(wiring.Component):
 
     def _queues(self, m, beats, jobs, verdicts):
         capture, judge = self._capture, self._judge
+        # The judge cannot wait: each entry has a place for its verdict before it is judged.
+        awaited = Signal(range(ENTRIES + 1))
+        m.d.sync += awaited.eq(awaited + capture.reserve
+                               - (verdicts.o.valid & verdicts.o.ready))
         m.d.comb += [
             capture.room.eq(beats.i.ready & jobs.i.ready),
             beats.i.valid.eq(capture.beat),
@@ -152,8 +159,7 @@ class Patcher(wiring.Component):
             beats.i.p.last.eq(capture.i.p.last),
             jobs.i.valid.eq(capture.piece),
             jobs.i.p.eq(capture.job),
-            capture.verdict_room.eq(verdicts.free & ~self._templates.wait),
-            verdicts.reserve.eq(capture.reserve),
+            capture.verdict_room.eq((awaited != ENTRIES) & ~self._templates.wait),
             judge.token_valid.eq(capture.token_valid),
             judge.token.eq(capture.token),
             judge.taken.eq(capture.taken),

@@ -81,13 +81,13 @@ def _merge(mine, theirs):
 
 
 def _taps(template, addresses, other):
-    first, second = addresses[:2]
+    first = addresses[0]
     users = measured(template)
     if first is not None and first.rule in (*CHECKED, "prp2"):
         return None
     if users:
-        if first not in users or first.max_length is None and any(
-                user.max_length is not None for user in users):
+        if first not in users or (first.max_length is None
+                                  and any(user.max_length is not None for user in users)):
             return None
         if not all(set(user.classes) <= set(first.classes) for user in users):
             return None
