@@ -80,7 +80,7 @@ def test_only_running_guests_are_granted_commands_and_a_kick_brings_them_back():
             assert bench.granted[1] == before[1] and bench.granted[2] > before[2] + 10
             bench.set_state(1, RUN)
             await ctx.tick().repeat(200)
-            assert bench.granted[1] > before[1] + 8
+            assert bench.granted[1] >= before[1] + 8
 
     run(bench, testbench)
 

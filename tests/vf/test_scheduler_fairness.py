@@ -79,7 +79,7 @@ def test_guest_in_debt_loses_turns_and_others_do_not():
                            settings={"quantum": 8, "most": 32, "byte_shift": 12})
     backlogged(bench, {1: 1, 2: 1}, 2500)
     # 8 commands of the first turn cost 8 * 257; guest 1 has turns all the time.
-    assert bench.granted[2] == 8 and bench.granted[1] > 400
+    assert bench.granted[2] == 8 and bench.granted[1] > 350
 
 
 @pytest.mark.parametrize("pairs", [1, 30])

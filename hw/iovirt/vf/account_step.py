@@ -49,15 +49,15 @@ def _work(guests):
         "limited":  1,           # by tokens
         "metered":  1,           # by bytes
         "turn":     16,          # what a turn adds to the deficit
-        "base":     signed(26),  # deficit that counts, and what is added
-        "addend":   signed(26),
+        "base":     signed(22),  # deficit that counts, and what is added
+        "addend":   signed(22),
         "tokens":   18,
         "taken":    13,          # from the commands in flight
         "left":     signed(14),
         "units":    13,          # of 512 bytes
         # From stage 3 on.
-        "deficit":  signed(27),
-        "balance":  signed(27),
+        "deficit":  signed(23),
+        "balance":  signed(23),
         "removed":  13,          # from the commands in flight of all guests
         "own":      signed(14),  # what the limit leaves
         # From stage 4 on.
@@ -95,8 +95,8 @@ class AccountStep(wiring.Component):
     -------
     i : ``In(...)``
         Stage 0: ``valid`` and an operation, with ``budget`` and ``account`` as they are.
-    budget, budget_written : ``Out(Budget)``, ``Out(1)``
-        To write, in stage ``BUDGET_STAGE``.
+    budget, budget_bytes : ``Out(Budget)``, ``Out(12)``
+        Bytes to write, in stage ``BUDGET_STAGE``.
     account : ``Out(Account)``
         What it leaves, in stage 6.
     settings, software, result, heard, shown, done, wake, room, in_flight :
@@ -121,7 +121,7 @@ class AccountStep(wiring.Component):
             })),
             "settings":  In(SchedulerSettings),
             "budget":    Out(Budget),
-            "budget_written": Out(1),
+            "budget_bytes": Out(12),
             "account":   Out(Account),
             "result":    Out(visit_result()),
             "heard":     Out(1),
@@ -209,21 +209,16 @@ class AccountStep(wiring.Component):
         here = Signal()
         m.d.comb += here.eq(valid & (one.op == AccountOp.SOFTWARE))
         words = [
-            Cat(budget.weight, C(0, 8), budget.limit, C(0, 35)),
-            budget.as_value()[8 + len(budget.limit):],
+            Cat(budget.as_value()[:32], C(0, 32)),
+            budget.as_value()[32:],
             Cat(one.account.in_flight, C(0, 2), one.account.in_flight == 0, C(0, 48)),
             C(0, 64),
         ]
-        mask = Cat(bit.replicate(8) for bit in op.strobe)
-        new  = [Signal(64, name=f"new_{n}") for n in range(2)]
-        for n in range(2):
-            m.d.comb += new[n].eq(Mux(op.word == n, (words[n] & ~mask) | (op.data & mask),
-                                      words[n]))
+        keep = Const.cast(Budget.const({"weight": 0xff, "limit": (1 << len(budget.limit)) - 1}))
         m.d.sync += [
-            self.budget_written.eq(here & op.write & ~op.word[1]),
-            self.budget.weight.eq(new[0][:8]),
-            self.budget.limit.eq(new[0][16:29]),
-            self.budget.as_value()[8 + len(budget.limit):].eq(new[1]),
+            self.budget.eq(Cat(op.data[:32] & keep[:32], op.data)),
+            self.budget_bytes.eq(Mux(here & op.write, Cat(
+                Mux(op.word == 0, op.strobe[:4], 0), Mux(op.word == 1, op.strobe, 0)), 0)),
         ]
         with m.If(here):
             m.d.sync += self.shown.eq(Array(words)[op.word])
@@ -261,7 +256,7 @@ class AccountStep(wiring.Component):
     def _bound(self, m, three, four):
         budget, deficit, balance = three.budget, three.deficit, three.balance
         refill = three.op == AccountOp.REFILL
-        least  = -(1 << 25)
+        least  = -(1 << 21)
         own, tokens, barred = Signal(BACK_WIDTH), Signal(BACK_WIDTH), Signal()
         left, most, room = Signal(signed(14)), Signal(BACK_WIDTH), Signal(BACK_WIDTH)
         m.d.comb += [
@@ -280,8 +275,8 @@ class AccountStep(wiring.Component):
             four.exact.eq(deficit <= ALL),
             four.spent.eq((three.turn != 0) & (deficit <= 0)),
             four.stop.eq((three.turn == 0) | (barred & (deficit > 0))),
-            four.account.deficit.eq(Mux(deficit < least, least, deficit)),
-            four.account.balance.eq(Mux(balance < least, least, balance)),
+            four.account.deficit.eq(Mux(deficit[-1] & ~deficit[-2], least, deficit)),
+            four.account.balance.eq(Mux(balance[-1] & ~balance[-2], least, balance)),
         ]
         with m.If(refill & three.metered & (balance > budget.byte_burst)):
             m.d.sync += four.account.balance.eq(budget.byte_burst)

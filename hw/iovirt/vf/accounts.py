@@ -113,7 +113,8 @@ class Accounts(wiring.Component):
             memory = Memory(shape=Shape.cast(shape).width, depth=self.guests, init=[],
                             attrs={"no_rw_check": 1})
             m.submodules[name] = memory
-            ports.append((memory.write_port(), memory.read_port()))
+            granularity = {"granularity": 8} if shape is Budget else {}
+            ports.append((memory.write_port(**granularity), memory.read_port()))
         (put_budget, get_budget), (put, get) = ports
 
         # An operation waits for an older one of its guest, and for room for the statistics of all
@@ -142,7 +143,7 @@ class Accounts(wiring.Component):
             put.en.eq(valid[-1] | ~ready),
             put.addr.eq(Mux(ready, guest[-1], scrub)),
             put.data.eq(Mux(ready, step.account, 0)),
-            put_budget.en.eq(step.budget_written | ~ready),
+            put_budget.en.eq(step.budget_bytes | (~ready).replicate(12)),
             put_budget.addr.eq(Mux(ready, guest[step.BUDGET_STAGE], scrub)),
             put_budget.data.eq(Mux(ready, step.budget, 0)),
         ]

@@ -18,7 +18,7 @@ class DoorbellWriter(wiring.Component):
     """Write doorbells of devices, as posted memory writes of one Dword.
 
     The sources take turns; the order of each is kept. A doorbell of a function that is not valid is
-    dropped. Latency is 3 clocks; throughput is 1 doorbell per clock.
+    dropped. Latency is 4 clocks; throughput is 1 doorbell per clock.
 
     Parameters
     ----------
@@ -66,30 +66,27 @@ class DoorbellWriter(wiring.Component):
             wiring.connect(m, wiring.flipped(outer), inner)
         wiring.connect(m, arbiter.o, rings.i)
 
-        # The function is chosen, and then its BAR is added.
-        ring, advance, known, bar = rings.o.p, Signal(), Signal(), Signal(64)
-        valid, tail, base, value = Signal(), Signal(22), Signal(64), Signal(16)
+        # The function is chosen, its BAR is added, and the header is made of the sum.
+        ring, known, bar = rings.o.p, Signal(), Signal(64)
+        advance, valid = Signal(), Signal(2)
+        tail, base, address = Signal(22), Signal(62), Signal(62)
+        values = [Signal(16, name=f"value_{n}") for n in range(2)]
         with m.Switch(ring.function):
             for n in range(len(self.functions)):
                 with m.Case(n):
                     m.d.comb += [known.eq(self.functions[n].valid), bar.eq(self.functions[n].bar)]
         m.d.comb += [
             advance.eq(~self.tx.valid | self.tx.ready),
-            rings.o.ready.eq(~valid | advance),
+            rings.o.ready.eq(advance),
         ]
-        with m.If(rings.o.ready):
-            m.d.sync += [
-                valid.eq(rings.o.valid & known), base.eq(bar),
-                tail.eq(ring.tail), value.eq(ring.value),
-            ]
-
-        address = Signal(64)
-        m.d.comb += address.eq((Cat(C(0, 2), base[2:]) + (tail << 2))[:64])
         with m.If(advance):
             m.d.sync += [
-                self.tx.valid.eq(valid),
-                self.tx.p.hdr.eq(self._header(m, address)),
-                self.tx.p.data.eq(value),
+                valid.eq(Cat(rings.o.valid & known, valid[0])),
+                base.eq(bar[2:]), tail.eq(ring.tail), values[0].eq(ring.value),
+                address.eq(base + tail), values[1].eq(values[0]),
+                self.tx.valid.eq(valid[1]),
+                self.tx.p.hdr.eq(self._header(m, Cat(C(0, 2), address))),
+                self.tx.p.data.eq(values[1]),
             ]
         m.d.comb += [self.tx.p.strb.eq(1), self.tx.p.first.eq(1), self.tx.p.last.eq(1)]
         return m

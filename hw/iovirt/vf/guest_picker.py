@@ -15,13 +15,14 @@ __all__ = ["GuestPicker"]
 class GuestPicker(wiring.Component):
     """Keep a bit for each guest that wants to be visited, and choose among them in turn.
 
-    A wake is never lost: it sets the bit of its guest, which falls when the guest is chosen; a wake
-    in that clock or later has it chosen once more. A guest is chosen after at most ``guests - 1``
-    others. Guests whose bit is not set cost no time.
+    The bit is set by a wake, and falls at the end of a visit, unless the guest wants another one or
+    was woken since it was chosen: a wake is never lost. The next guest is chosen when the visit is
+    over, so that all who want are known; a guest is chosen after at most ``guests - 1`` others.
+    Guests whose bit is not set cost no time.
 
     Guests are in rows, of about the square root of their number; the choice walks along a row and
-    then goes to the next one that has a bit set. Latency is 3 to 6 clocks; throughput is a choice
-    per 2 clocks in a row, and per 4 from row to row.
+    then goes to the next one that has a bit set. From ``over`` to ``o`` 3 to 6 clocks, from a wake
+    to ``o`` 5.
 
     Parameters
     ----------
@@ -37,7 +38,9 @@ class GuestPicker(wiring.Component):
     wake : ``In(guest_pulse(guests)).array(wakers)``
         The guest wants to be visited.
     o : ``Out(stream.Signature(range(guests)))``
-        The guest chosen.
+        The guest chosen. Its visit begins with the transfer.
+    over, stays : ``In(1)``
+        Pulse: the visit is over; and the guest wants another one.
     unfair : ``In(1)``
         Always choose the lowest guest.
     """
@@ -52,6 +55,8 @@ class GuestPicker(wiring.Component):
         super().__init__({
             "wake": In(guest_pulse(guests)).array(wakers),
             "o":    Out(stream.Signature(range(guests))),
+            "over": In(1),
+            "stays": In(1),
             **({"unfair": In(1)} if weak else {}),
         })
 
@@ -64,7 +69,6 @@ class GuestPicker(wiring.Component):
 
         row, column = Signal(range(rows)), Signal(range(columns))
         above, line = Signal(columns, init=-1), Signal(columns)
-        chosen = Signal()
 
         # The walk. `above` are the columns of this row that have not had their turn.
         filled, later, after = Signal(rows), Signal(rows), Signal(rows)
@@ -74,21 +78,29 @@ class GuestPicker(wiring.Component):
             after.eq(Cat(row < n for n in range(rows))),
             later.eq(filled & after & ~unfair.replicate(rows)),
             place.eq(lowest_of(line)),
+            self.o.payload.eq(Cat(column, row)),
         ]
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("LINE"):
                 m.d.sync += line.eq(Array(wants)[row] & above)
                 m.next = "CHOOSE"
             with m.State("CHOOSE"):
+                m.d.sync += column.eq(place)
+                m.next = "OFFER"
                 with m.If(~line.any()):
                     m.next = "ROW"
-                with m.Elif(~self.o.valid | self.o.ready):
-                    m.d.comb += chosen.eq(1)
-                    m.d.sync += above.eq(Cat(place < n for n in range(columns)))
-                    m.next = "ROW" if self.weak else "LINE"
-                    if self.weak:
-                        with m.If(~unfair):
-                            m.next = "LINE"
+            with m.State("OFFER"):
+                m.d.sync += above.eq(Cat(column < n for n in range(columns)))
+                with m.If(self.o.ready):
+                    m.next = "VISIT"
+            with m.State("VISIT"):
+                with m.If(self.over):
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                # The bit has its value in the next clock.
+                m.next = "LINE"
+                with m.If(unfair):
+                    m.next = "ROW"
             with m.State("ROW"):
                 m.d.sync += [
                     row.eq(Mux(later.any(), lowest_of(later), lowest_of(filled))),
@@ -96,24 +108,30 @@ class GuestPicker(wiring.Component):
                 ]
                 with m.If(filled.any()):
                     m.next = "LINE"
+            m.d.comb += self.o.valid.eq(fsm.ongoing("OFFER"))
 
-        m.d.comb += column.eq(place)
-        with m.If(chosen):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(Cat(column, row))]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        # Wakes of the guest since it was chosen.
+        number, rewoken, leaves = Signal(range(self.guests)), Signal(), Signal()
+        hit = Cat(wake.valid & (wake.guest == number) for wake in self.wake).any()
+        m.d.comb += [
+            number.eq(self.o.payload),
+            leaves.eq(fsm.ongoing("VISIT") & self.over & ~self.stays & ~rewoken),
+        ]
+        m.d.sync += rewoken.eq((fsm.ongoing("OFFER") | fsm.ongoing("VISIT")) & (rewoken | hit))
 
-        # Wakes are registered once, and win against the choice.
-        woken = []
+        # Wakes are decoded and registered, and win against the end of a visit.
+        woken, low = [], columns.bit_length() - 1
         for n, wake in enumerate(self.wake):
-            late = Signal.like(wake.guest, name=f"guest_{n}")
-            lively = Signal(name=f"lively_{n}")
-            m.d.sync += [lively.eq(wake.valid), late.eq(wake.guest)]
-            woken.append((lively, late))
+            line_of, column_of = Signal(rows, name=f"row_{n}"), Signal(columns, name=f"column_{n}")
+            m.d.sync += [
+                line_of.eq(Mux(wake.valid, 1 << wake.guest[low:], 0)),
+                column_of.eq(1 << wake.guest[:low]),
+            ]
+            woken.append((line_of, column_of))
+        taken_row, taken = Signal(rows), Signal(columns)
+        m.d.comb += [taken_row.eq(Mux(leaves, 1 << row, 0)), taken.eq(1 << column)]
         for n, bits in enumerate(wants):
             for k in range(columns):
-                number = n * columns + k
-                asked = Cat(valid & (guest == number) for valid, guest in woken).any()
-                taken = chosen & (row == n) & (place == k)
-                m.d.sync += bits[k].eq(asked | (bits[k] & ~taken))
+                asked = Cat(one[n] & other[k] for one, other in woken).any()
+                m.d.sync += bits[k].eq(asked | (bits[k] & ~(taken_row[n] & taken[k])))
         return m

@@ -116,25 +116,29 @@ class Scheduler(wiring.Component):
         m = Module()
         guests, weak = self.guests, self.weak
         m.submodules.intake   = intake   = SchedulerIntake(guests=guests)
-        m.submodules.picker   = picker   = GuestPicker(guests=guests, wakers=4, weak=weak)
+        m.submodules.picker   = picker   = GuestPicker(guests=guests, wakers=3, weak=weak)
         m.submodules.turns    = turns    = Turns(guests=guests, weak=weak)
         m.submodules.accounts = accounts = Accounts(guests=guests, weak=weak)
         m.submodules.refill   = refill   = self._refill
         m.submodules.window   = window   = self._window
-        m.submodules.arbiter  = arbiter  = StreamArbiter(account_op(guests), ports=5)
+        m.submodules.arbiter  = arbiter  = StreamArbiter(account_op(guests), ports=3)
+        m.submodules.amounts  = amounts  = StreamArbiter(account_op(guests), ports=2)
+        m.submodules.rare     = rare     = StreamArbiter(account_op(guests), ports=2)
         m.submodules.ops      = ops      = StreamQueue(account_op(guests), depth=2)
         m.submodules.rung     = rung     = StreamQueue(GrantVerdict, depth=4)
 
         for name in ("completed", "charge"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(intake, name))
-        for n, source in enumerate((turns.op, intake.complete, intake.spend, refill.op,
-                                    window.op)):
-            wiring.connect(m, source, arbiter.i[n])
+        for several, sources in ((amounts, (intake.complete, intake.spend)),
+                                 (rare, (refill.op, window.op)),
+                                 (arbiter, (turns.op, amounts.o, rare.o))):
+            for n, source in enumerate(sources):
+                wiring.connect(m, source, several.i[n])
         wiring.connect(m, arbiter.o, ops.i)
         wiring.connect(m, ops.o, accounts.i)
         wiring.connect(m, wiring.flipped(self.port), window.port)
         wiring.connect(m, accounts.count, wiring.flipped(self.count))
-        for n, wake in enumerate((intake.woken, intake.kicked, accounts.wake, turns.again)):
+        for n, wake in enumerate((intake.woken, intake.kicked, accounts.wake)):
             m.d.comb += [picker.wake[n].valid.eq(wake.valid), picker.wake[n].guest.eq(wake.guest)]
         for name in ("wake", "kick"):
             inner, outer = getattr(intake, name), getattr(self, name)
@@ -152,6 +156,8 @@ class Scheduler(wiring.Component):
             self.doorbell.p.tail.eq(rung.o.p.tail),
             self.doorbell.p.value.eq(rung.o.p.granted),
 
+            picker.over.eq(turns.over),
+            picker.stays.eq(turns.stays),
             turns.result.eq(accounts.result),
             turns.heard.eq(accounts.heard),
             turns.room.eq(accounts.room),

@@ -36,10 +36,12 @@ device_doorbell = data.StructLayout({
 
 
 class Budget(data.Struct):
-    """What a guest may use, as software wrote it."""
+    """What a guest may use, as software wrote it: 4 bytes of one word, and another word."""
 
     weight:        8
+    reserved_0:    8
     limit:         COUNT_WIDTH  # commands in flight; 0: no limit
+    reserved_1:    3
     command_rate:  16  # per unit of time; 0: no limit
     command_burst: 16
     byte_rate:     16  # units of 512 bytes
@@ -49,9 +51,9 @@ class Budget(data.Struct):
 class Account(data.Struct):
     """What a guest has used."""
 
-    deficit:   signed(26)   # cost that it may still run up in this turn; negative: debt
+    deficit:   signed(22)   # cost that it may still run up in this turn; negative: debt
     tokens:    17           # commands; more than the burst only by what was given back
-    balance:   signed(26)   # units of 512 bytes; paid after the fetch, so it may be negative
+    balance:   signed(22)   # units of 512 bytes; paid after the fetch, so it may be negative
     in_flight: COUNT_WIDTH
     fraction:  9            # bytes that do not make a unit yet
     next:      8            # pair whose turn it is, counted from the first one of the guest

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .guest_layouts import GuestLookup, check_guests, guest_lookup
-from .scheduler_layouts import BACK_WIDTH, AccountOp, account_op, guest_pulse, visit_result
+from .scheduler_layouts import BACK_WIDTH, AccountOp, account_op, visit_result
 from .share_layouts import Grant, GrantVerdict, GuestState, Weaken
 
 __all__ = ["Turns"]
@@ -35,8 +35,8 @@ class Turns(wiring.Component):
     -------
     guest : ``In(stream.Signature(range(guests)))``
         Whom to visit.
-    again : ``Out(guest_pulse(guests))``
-        The guest wants to be visited again.
+    over, stays : ``Out(1)``
+        Pulse: the visit is over; and the guest wants its next turn.
     op : ``Out(stream.Signature(account_op(guests)))``
     result : ``In(visit_result())``, ``heard`` : ``In(1)``
         Visits, and what came of them.
@@ -60,7 +60,8 @@ class Turns(wiring.Component):
         self.weak   = weak
         super().__init__({
             "guest":   In(stream.Signature(range(guests))),
-            "again":   Out(guest_pulse(guests)),
+            "over":    Out(1),
+            "stays":   Out(1),
             "op":      Out(stream.Signature(account_op(guests))),
             "result":  In(visit_result()),
             "heard":   In(1),
@@ -93,7 +94,6 @@ class Turns(wiring.Component):
             self.op.p.guest.eq(guest),
             visit.fresh.eq(fresh), visit.back.eq(back), visit.count.eq(count), visit.next.eq(pair),
             self.lookup.request.payload.eq(guest),
-            self.again.guest.eq(guest),
             self.grant.p.pair.eq(facts.first_pair + Mux(probing, probe, pair)),
             self.grant.p.limit.eq(Mux(probing, 0, back)),
             self.granted.p.eq(verdict),
@@ -192,12 +192,13 @@ class Turns(wiring.Component):
                         self._end(m, fresh, repeat)
         return m
 
-    def _end(self, m, fresh, repeat):
-        m.d.comb += self.again.valid.eq(repeat)
+    def _end(self, m, fresh, stays):
+        """The visit is over, and perhaps the guest wants another one."""
+        m.d.comb += [self.over.eq(1), self.stays.eq(stays)]
         m.next = "NEXT"
         if self.weak:
-            with m.If(self.weaken.fair & repeat):
-                m.d.comb += self.again.valid.eq(0)
+            with m.If(self.weaken.fair & stays):
+                m.d.comb += self.over.eq(0)
                 m.d.sync += fresh.eq(1)
                 m.next = "WAIT"
 
@@ -210,13 +211,14 @@ class Turns(wiring.Component):
         with m.If(fresh):
             m.d.sync += pair.eq(first)
         with m.If(~(facts.ok & runs & (facts.pairs != 0))):
-            m.next = "NEXT"
             with m.If(result.offer != 0):
                 m.next = "RETURN"
+            with m.Else():
+                self._end(m, fresh, C(0))
         with m.Elif(result.offer != 0):
             m.next = "OFFER"
         with m.Elif(result.stop):
-            m.next = "NEXT"
+            self._end(m, fresh, C(0))
         with m.Elif(result.spent):
             self._end(m, fresh, C(1))
         with m.Else():
