@@ -35,7 +35,7 @@ def connect_sharing(m, sharing, *, dma, pio, interrupts, bank):
     ]
     for member, window in WINDOWS.items():
         if member in sharing.signature.members:
-            connect(m, getattr(bank, window), getattr(sharing, member))
+            _window(m, getattr(bank, window), getattr(sharing, member), bank.windows[window][0])
     _settings(m, sharing, bank)
     _functions(m, sharing, bank)
     _mailbox(m, sharing, bank)
@@ -48,6 +48,18 @@ def connect_sharing(m, sharing, *, dma, pio, interrupts, bank):
         notice.p.data.eq(Cat(sharing.notice.p.colour, C(0, 8), Value.cast(sharing.notice.p.topic),
                              C(0, 6), sharing.notice.p.more)),
     ]
+
+
+def _window(m, port, served, first):
+    """Let a part serve the window from page ``first`` on; to it, the window begins at 0."""
+    below = (first & -first).bit_length() - 1 + 12
+    m.d.comb += [
+        *(served.request.p[name].eq(port.request.p[name]) for name in ("write", "data", "strobe")),
+        served.request.p.address.eq(port.request.p.address[:below]),
+        served.request.valid.eq(port.request.valid),
+        port.request.ready.eq(served.request.ready),
+    ]
+    connect(m, served.response, port.response)
 
 
 def _stream(m, source, sink):
