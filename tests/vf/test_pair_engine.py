@@ -141,7 +141,7 @@ def test_what_begins_among_granted_entries_ends_with_them():
                 await tail(bench, ctx, 10, side=1)
         # Granted: 10 to 15, 0 to 2. Entries 3 to 9 were fetched long ago.
         assert await read(bench, ctx, 0, 16) == 0b111
-        assert await read(bench, ctx, 4, 12) == 0b1111_1100_0000
+        assert await read(bench, ctx, 3, 13) == 0b1_1111_1000_0000
 
     run(bench, testbench)
 
