@@ -47,8 +47,8 @@ class PairEngine(wiring.Component):
                                                                       +-> fetch --+
                                                                       +----+------+-> results
 
-    Operations of one pair follow each other at 15 clocks or more. Ring accesses are not held up when
-    others wait for that, nor others when ring accesses do.
+    Operations of one pair follow each other at 15 clocks or more. When others wait for that, ring
+    accesses are not held up, nor are others when ring accesses do.
     Latency is 16 clocks from ``ring`` to ``ring_verdict``, 18 of doorbells and grants; throughput
     is 1 operation per clock. Ring accesses go first, others wait for at most 15 of them. Verdicts
     of a client are in order, and no client waits until another one takes its verdicts; but ring
