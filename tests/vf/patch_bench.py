@@ -265,7 +265,8 @@ def likely_entry(choice, template, opcodes):
     for value in template.values:
         if value["enable"] and choice.random() < .8:
             if value["op"] in (OPS["range"], OPS["range_add"]):
-                put(value["dword"], choice.choice((0, 100, 4990, 4999, 5000, (1 << 64) - 1)), 8)
+                near = (0, 100, 1000, 2900, 4990, 4999, 5000, (1 << 64) - 1)
+                put(value["dword"], choice.choice(near[:choice.choice((4, 8))]), 8)
             elif value["op"] == OPS["max"]:
                 put(value["dword"], choice.choice((7, 8, 1460, 1461)) << value["low"])
     for field_ in (*template.values, *template.addresses):
@@ -276,8 +277,8 @@ def likely_entry(choice, template, opcodes):
         if field_["enable"] and field_["wide"] and choice.random() < .5:
             low = choice.choice((0, 4, 8, 0xf00, 0xf08, 0xff0, 0xff8, 0xffc))
             put(field_["dword"], choice.getrandbits(52) << 12 | low, 8)
-    for selector in template.selectors[choice.random() < .1:]:
-        if selector["enable"] and choice.random() < .7:
+    for selector in template.selectors:
+        if selector["enable"] and choice.random() < .85:
             at = selector["byte"]
             entry[at] = entry[at] & ~selector["mask"] | selector["value"]
     if fields["opcode_enable"] and choice.random() < .9:
