@@ -147,21 +147,19 @@ class SharedSystem(NvmeSystem):
 
         Return the events.
         """
-        left = dict.fromkeys(self.guests, commands)
-        collected, before = [], self._completed()
+        goal = {number: guest.counts()["completed"] + commands
+                for number, guest in self.guests.items()}
+        collected, left = [], goal
         for _ in range(most_resets + 1):
-            for number, count in left.items():
-                if count > 0:
-                    self.guests[number].go(count)
+            for number in left:
+                missing = goal[number] - self.guests[number].counts()["completed"]
+                self.guests[number].go(max(missing, 0))
             events, stuck = self.wait(stall=stall)
             collected += events
-            after = self._completed()
-            left = {n: commands - (after[n] - before[n]) for n in stuck}
-            if not left:
+            if not stuck:
                 return collected
-            for number in {self.guests[n].values["guest"] for n in stuck}:
-                self.reset_guest(number, bound=bound)
-        raise RuntimeError(f"Guests {sorted(left)} must not be stuck for ever")
-
-    def _completed(self):
-        return {number: guest.counts()["completed"] for number, guest in self.guests.items()}
+            frozen = {self.guests[number].values["guest"] for number in stuck}
+            left = [driver.number for tenant in frozen for driver in self.tenants[tenant].drivers]
+            for tenant in frozen:
+                self.reset_guest(tenant, bound=bound)
+        raise RuntimeError(f"Guests {sorted(frozen)} must not be stuck for ever")

@@ -13,6 +13,8 @@ __all__ = ["NvmeSystem", "PlainNicSystem", "PlainSystem"]
 PAGE, MEMORY = 4096, 1 << 26
 WINDOW, BAR, RID = 0x20_0000_0000, 0xC000_0000, 0x0100
 MONITOR = 0
+#: What the monitor counts that is no breach.
+ALLOWED = ("uses", "poison", "poisoned", "forged")
 
 
 class NvmeSystem(System):
@@ -77,6 +79,11 @@ class NvmeSystem(System):
     def monitor(self):
         """Return the counts of the monitor, as a dict."""
         return report(self, "monitor", MONITOR)
+
+    def breaches(self):
+        """Return the counts of the monitor that must be 0 and are not."""
+        return {name: count for name, count in self.monitor().items()
+                if count and name not in ALLOWED}
 
     @staticmethod
     def completions_of(events):
