@@ -3,16 +3,16 @@
 import itertools
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .account_work import ALL, account_work, small, smaller
 from .scheduler_layouts import (
     BACK_WIDTH,
     Account,
     AccountOp,
     Budget,
     SchedulerSettings,
-    Visit,
     account_op,
     guest_pulse,
     software_op,
@@ -21,57 +21,6 @@ from .scheduler_layouts import (
 from .share_layouts import GuestCount, GuestCounter
 
 __all__ = ["AccountStep"]
-
-ALL = (1 << BACK_WIDTH) - 1
-
-
-def _small(value):
-    """Return a signed ``value`` as a number of commands: between 0 and the largest one."""
-    return Mux(value < 0, 0, Mux(value[BACK_WIDTH:].any(), ALL, value[:BACK_WIDTH]))
-
-
-def _smaller(a, b):
-    return Mux(a < b, a, b)
-
-
-def _work(guests):
-    """What is known of an operation; each stage knows more. Nobody pays for what is not used."""
-    return data.StructLayout({
-        "op":       AccountOp,
-        "guest":    range(guests),
-        "visit":    Visit,
-        "amount":   21,
-        "budget":   Budget,
-        "account":  Account,
-        # From stage 1 on.
-        "cost":     21,          # of bytes
-        # From stage 2 on.
-        "limited":  1,           # by tokens
-        "metered":  1,           # by bytes
-        "turn":     16,          # what a turn adds to the deficit
-        "base":     signed(22),  # deficit that counts, and what is added
-        "addend":   signed(22),
-        "tokens":   18,
-        "taken":    13,          # from the commands in flight
-        "left":     signed(14),
-        "units":    13,          # of 512 bytes
-        # From stage 3 on.
-        "deficit":  signed(23),
-        "balance":  signed(23),
-        "removed":  13,          # from the commands in flight of all guests
-        "own":      signed(14),  # what the limit leaves
-        # From stage 4 on.
-        "least":    BACK_WIDTH,  # of limit and tokens
-        "still":    BACK_WIDTH,  # what the deficit allows
-        "others":   BACK_WIDTH,  # what the budget of all, and the size of a grant, allow
-        "stop":     1,
-        "spent":    1,
-        "exact":    1,           # the deficit allows no more
-        # From stage 5 on.
-        "offer":    BACK_WIDTH,
-        "last":     1,
-    })
-
 
 class AccountStep(wiring.Component):
     """Compute what an operation leaves of an account. Five stages of at most one carry chain and a
@@ -138,7 +87,7 @@ class AccountStep(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        work   = _work(self.guests)
+        work   = account_work(self.guests)
         stages = [Signal(work, name=f"stage_{n}") for n in range(1, 7)]
         valid  = Signal(7)
         m.d.comb += valid[0].eq(self.i.valid)
@@ -260,18 +209,18 @@ class AccountStep(wiring.Component):
         own, tokens, barred = Signal(BACK_WIDTH), Signal(BACK_WIDTH), Signal()
         left, most, room = Signal(signed(14)), Signal(BACK_WIDTH), Signal(BACK_WIDTH)
         m.d.comb += [
-            own.eq(Mux(budget.limit == 0, ALL, _small(three.own))),
-            tokens.eq(Mux(three.limited, _small(Cat(three.tokens, C(0, 1)).as_signed()), ALL)),
+            own.eq(Mux(budget.limit == 0, ALL, small(three.own))),
+            tokens.eq(Mux(three.limited, small(Cat(three.tokens, C(0, 1)).as_signed()), ALL)),
             barred.eq((own == 0) | (tokens == 0) | (three.metered & (balance < 0))),
             left.eq(self.settings.most - self.in_flight),
             self.room.eq(room != 0),
         ]
         m.d.sync += [
-            room.eq(_small(left)),
+            room.eq(small(left)),
             most.eq(Mux(self.settings.burst == 0, 1, self.settings.burst)),
-            four.others.eq(_smaller(most, room)),
-            four.least.eq(_smaller(own, tokens)),
-            four.still.eq(_small(deficit)),
+            four.others.eq(smaller(most, room)),
+            four.least.eq(smaller(own, tokens)),
+            four.still.eq(small(deficit)),
             four.exact.eq(deficit <= ALL),
             four.spent.eq((three.turn != 0) & (deficit <= 0)),
             four.stop.eq((three.turn == 0) | (barred & (deficit > 0))),

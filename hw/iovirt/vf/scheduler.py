@@ -44,11 +44,11 @@ class Scheduler(wiring.Component):
       device at most: whatever a guest does, turns of others come.
 
     Cost of a turn and ``quantum * weight`` should be alike: a guest with a debt of n turns is
-    looked at n times, 12 clocks each. With several devices, ``most`` is one number for all: limit
+    looked at n times, 20 clocks each. With several devices, ``most`` is one number for all: limit
     guests so that those of one device cannot use it up if the device hangs.
 
-    From ``wake`` to ``grant`` 21 clocks. One grant of up to ``burst`` commands per 13 clocks and
-    what the guest table or the pair engine need.
+    From ``wake`` to ``grant`` 18 clocks. One grant of up to ``burst`` commands per 13 clocks and
+    what the pair engine needs; 8 clocks more from guest to guest.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class Turns(wiring.Component):
     guests is reached, or nobody takes doorbells, the turn goes on when there is room again.
 
     A pair that takes nothing of an offer has the others asked, by offers of nothing, one per clock;
-    the first one that has room gets the offer. An offer takes 14 clocks and what the pair engine
+    the first one that has room gets the offer. An offer takes 13 clocks and what the pair engine
     needs.
 
     Parameters
@@ -79,16 +79,12 @@ class Turns(wiring.Component):
         m = Module()
         guest, fresh, ends = Signal.like(self.guest.payload), Signal(), Signal()
         back, count = Signal(BACK_WIDTH), Signal(BACK_WIDTH)
-        pair, probe, left, probing = Signal(8), Signal(8), Signal(9), Signal()
-        repeat, found, waiting = Signal(), Signal(), Signal(9)
+        pair, probe, probing, repeat = Signal(8), Signal(8), Signal(), Signal()
         result, heard = Signal(visit_result()), Signal()
         facts, known = Signal(GuestLookup), Signal()
         asked, sent = Signal(), Signal()   # of the account, and of the guest table
-        verdict, visit = self.verdict.p, self.op.p.argument.visit
-        following, after, proceed = Signal(8), Signal(8), Signal()
+        visit, proceed = self.op.p.argument.visit, Signal()
         m.d.comb += [
-            following.eq(Mux(pair + 1 == facts.pairs, 0, pair + 1)),
-            after.eq(Mux(probe + 1 == facts.pairs, 0, probe + 1)),
             proceed.eq(self.room & self.granted.ready & ~self.hold),
             self.op.p.op.eq(AccountOp.VISIT),
             self.op.p.guest.eq(guest),
@@ -96,7 +92,7 @@ class Turns(wiring.Component):
             self.lookup.request.payload.eq(guest),
             self.grant.p.pair.eq(facts.first_pair + Mux(probing, probe, pair)),
             self.grant.p.limit.eq(Mux(probing, 0, back)),
-            self.granted.p.eq(verdict),
+            self.granted.p.eq(self.verdict.p),
         ]
 
         with m.FSM():
@@ -130,54 +126,7 @@ class Turns(wiring.Component):
                 m.d.sync += [fresh.eq(0), back.eq(result.offer), count.eq(0), ends.eq(1),
                              repeat.eq(0)]
                 self._judge(m, result, facts, pair, fresh)
-            with m.State("OFFER"):
-                m.d.comb += self.grant.valid.eq(1)
-                with m.If(self.grant.ready):
-                    m.next = "VERDICT"
-            with m.State("VERDICT"):
-                m.d.comb += [
-                    self.verdict.ready.eq(1),
-                    self.granted.valid.eq(self.verdict.valid & (verdict.count != 0)),
-                ]
-                m.d.sync += [
-                    probe.eq(following), left.eq(facts.pairs - 1), waiting.eq(0), found.eq(0),
-                    probing.eq(0), repeat.eq(0), ends.eq(0),
-                ]
-                with m.If(self.verdict.valid):
-                    m.d.sync += [back.eq(back - verdict.count), count.eq(verdict.count),
-                                 pair.eq(following)]
-                    m.next = "CONTINUE"
-                    with m.If((facts.pairs == 1) & ~verdict.more):
-                        m.d.sync += ends.eq(1)
-                        m.next = "RETURN"
-                    with m.Elif(verdict.count == 0):
-                        m.d.sync += probing.eq(1)
-                        m.next = "PROBE"
-                    with m.Elif(result.last & (back == verdict.count)):
-                        m.d.sync += [ends.eq(1), repeat.eq(1)]
-                        m.next = "RETURN"
-            with m.State("PROBE"):
-                # `pair` is the one whose verdict comes next, until one with room is found.
-                asks, hears = Signal(), Signal()
-                m.d.comb += [
-                    self.grant.valid.eq(probing),
-                    self.verdict.ready.eq(1),
-                    asks.eq(probing & self.grant.ready),
-                    hears.eq(self.verdict.valid),
-                ]
-                m.d.sync += waiting.eq(waiting + asks - hears)
-                with m.If(asks):
-                    m.d.sync += [probe.eq(after), left.eq(left - 1),
-                                 probing.eq((left != 1) & ~found)]
-                with m.If(hears & ~found):
-                    m.d.sync += found.eq(verdict.more)
-                    with m.If(~verdict.more):
-                        m.d.sync += pair.eq(following)
-                with m.If(~probing & (waiting == 0)):
-                    m.d.sync += ends.eq(1)
-                    m.next = "RETURN"
-                    with m.If(found):
-                        m.next = "OFFER"
+            self._offer(m, facts, result, pair, probe, probing, back, count, ends, repeat)
             with m.State("CONTINUE"):
                 m.d.sync += [asked.eq(0), sent.eq(0), heard.eq(0), known.eq(0)]
                 m.next = "RETURN"
@@ -191,6 +140,63 @@ class Turns(wiring.Component):
                     with m.If(ends):
                         self._end(m, fresh, repeat)
         return m
+
+    def _offer(self, m, facts, result, pair, probe, probing, back, count, ends, repeat):
+        """Offer what is reserved to a pair, and to the next one with room if it takes nothing."""
+        verdict, left, waiting, found = self.verdict.p, Signal(9), Signal(9), Signal()
+        following, after = Signal(8), Signal(8)
+        m.d.comb += [
+            following.eq(Mux(pair + 1 == facts.pairs, 0, pair + 1)),
+            after.eq(Mux(probe + 1 == facts.pairs, 0, probe + 1)),
+        ]
+        with m.State("OFFER"):
+            m.d.comb += self.grant.valid.eq(1)
+            with m.If(self.grant.ready):
+                m.next = "VERDICT"
+        with m.State("VERDICT"):
+            m.d.comb += [
+                self.verdict.ready.eq(1),
+                self.granted.valid.eq(self.verdict.valid & (verdict.count != 0)),
+            ]
+            m.d.sync += [
+                probe.eq(following), left.eq(facts.pairs - 1), waiting.eq(0), found.eq(0),
+                probing.eq(0), repeat.eq(0), ends.eq(0),
+            ]
+            with m.If(self.verdict.valid):
+                m.d.sync += [back.eq(back - verdict.count), count.eq(verdict.count),
+                             pair.eq(following)]
+                m.next = "CONTINUE"
+                with m.If((facts.pairs == 1) & ~verdict.more):
+                    m.d.sync += ends.eq(1)
+                    m.next = "RETURN"
+                with m.Elif(verdict.count == 0):
+                    m.d.sync += probing.eq(1)
+                    m.next = "PROBE"
+                with m.Elif(result.last & (back == verdict.count)):
+                    m.d.sync += [ends.eq(1), repeat.eq(1)]
+                    m.next = "RETURN"
+        with m.State("PROBE"):
+            # `pair` is the one whose verdict comes next, until one with room is found.
+            asks, hears = Signal(), Signal()
+            m.d.comb += [
+                self.grant.valid.eq(probing),
+                self.verdict.ready.eq(1),
+                asks.eq(probing & self.grant.ready),
+                hears.eq(self.verdict.valid),
+            ]
+            m.d.sync += waiting.eq(waiting + asks - hears)
+            with m.If(asks):
+                m.d.sync += [probe.eq(after), left.eq(left - 1),
+                             probing.eq((left != 1) & ~found)]
+            with m.If(hears & ~found):
+                m.d.sync += found.eq(verdict.more)
+                with m.If(~verdict.more):
+                    m.d.sync += pair.eq(following)
+            with m.If(~probing & (waiting == 0)):
+                m.d.sync += ends.eq(1)
+                m.next = "RETURN"
+                with m.If(found):
+                    m.next = "OFFER"
 
     def _end(self, m, fresh, stays):
         """The visit is over, and perhaps the guest wants another one."""
