@@ -20,11 +20,10 @@ from .patch_bench import (
     Read,
     World,
     access,
-    likely_entry,
-    random_read,
     run,
     set_up,
 )
+from .patch_random import likely_entry, random_read
 
 
 def list_page(world, name, choice, *, phase=0):
@@ -48,7 +47,7 @@ def test_parameters_are_checked(make, message):
         make()
 
 
-@pytest.mark.parametrize("width", [64, 256, 512])
+@pytest.mark.parametrize("width", [64, 256])
 def test_pieces_are_patched_alike_wherever_they_are_cut(width):
     choice, world, reads = random.Random(width), World(), []
     for name, kind, phase in (("nvme_sgl_segment", Kind.TYPED_LIST_8, 8),
@@ -56,7 +55,7 @@ def test_pieces_are_patched_alike_wherever_they_are_cut(width):
                               ("nvme_prp_list", Kind.PRP_LIST, 0),
                               ("nvme_prp", Kind.RING, 0)):
         place, page = list_page(world, name, choice, phase=phase)
-        for first, last in ((17, 200), (900, 1023), (0, 70)):
+        for first, last in ((17, 130), (900, 1023)):
             cuts = sorted({first, *range((first // 32 + 1) * 32, last, 32 * choice.choice((1, 2)))})
             pieces = tuple(zip(cuts, [cut - 1 for cut in cuts[1:]] + [last], strict=True))
             reads.append(Read(place, kind, page, first, last, pieces=pieces))
@@ -103,7 +102,7 @@ def test_a_beat_leaves_per_clock(width, kind):
 def test_a_defence_that_is_off_is_off_as_in_the_model(off):
     choice = random.Random(str(off))
     world  = World(off=off)
-    run(world, [random_read(world, choice) for _ in range(24)], 128, seed=1)
+    run(world, [random_read(world, choice) for _ in range(16)], 128, seed=1)
 
 
 def test_unused_pointer_passes_without_its_defence():

@@ -52,9 +52,9 @@ class Patcher(wiring.Component):
     Entries of which a read has only a part are replaced, if parts could be put together to what was
     never checked.
 
-    Latency is 18 clocks, and the beats of an entry. Throughput is a beat per clock for entries of
-    64 bytes and for PRP lists, and an entry per clock for smaller ones; 3 clocks between the first
-    entries of two pieces that have entries.
+    Latency is 17 clocks from the last beat of an entry to its first. Throughput is a beat per clock
+    for entries of 64 bytes and for PRP lists, and an entry per clock for smaller ones; there are 3
+    clocks between the first entries of two pieces.
 
     Parameters
     ----------
