@@ -33,8 +33,9 @@ from .events import Breach, Completion, DeviceDma, Mismatch
 from .guests import Guest, command
 from .nic import NicDevice, NicGuest
 from .shared import SharedSystem, Tenant
+from .shared_nic import SharedNicSystem
 from .system import PlainNicSystem, PlainSystem
 
 __all__ = ["Breach", "CommandFailed", "Completion", "DeviceDma", "Guest", "Mismatch", "NicDevice",
-           "NicGuest", "NvmeDevice", "PlainNicSystem", "PlainSystem", "SharedSystem", "Tenant",
-           "command"]
+           "NicGuest", "NvmeDevice", "PlainNicSystem", "PlainSystem", "SharedNicSystem",
+           "SharedSystem", "Tenant", "command"]

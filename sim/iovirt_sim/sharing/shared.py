@@ -57,6 +57,8 @@ class SharedSystem(NvmeSystem):
         self.sharing.function(0, RID, bar=BAR, lists=lists)
         self.sharing.open_pages()
         self.sharing.scheduler(**(scheduler or {}))
+        # Nobody answers what guests ask of their virtual controllers.
+        self.sharing.set("mailbox_timeout", duration=1)
         device.enable()
 
     # Guests
@@ -142,24 +144,34 @@ class SharedSystem(NvmeSystem):
         tenant.resets.append(done)
         return done
 
-    def campaign(self, commands, *, stall=20_000, bound=20_000, most_resets=1000):
-        """Let each driver do so many commands; guests that are frozen are reset and go on.
+    def campaign(self, commands, *, stall=3000, resets=8, patience=100):
+        """Let each driver do so many commands; return the events.
 
-        Return the events.
+        Guests that are frozen are set running again after ``stall`` clocks without a completion,
+        or, every ``resets`` times, are reset. Nobody else may be stuck for ``patience`` stalls.
         """
         goal = {number: guest.counts()["completed"] + commands
                 for number, guest in self.guests.items()}
-        collected, left = [], goal
-        for _ in range(most_resets + 1):
-            for number in left:
-                missing = goal[number] - self.guests[number].counts()["completed"]
-                self.guests[number].go(max(missing, 0))
+        self._go_on(goal, goal)
+        collected, frozen_before, waited = [], 0, 0
+        while waited < patience:
             events, stuck = self.wait(stall=stall)
             collected += events
             if not stuck:
                 return collected
-            frozen = {self.guests[number].values["guest"] for number in stuck}
-            left = [driver.number for tenant in frozen for driver in self.tenants[tenant].drivers]
-            for tenant in frozen:
-                self.reset_guest(tenant, bound=bound)
-        raise RuntimeError(f"Guests {sorted(frozen)} must not be stuck for ever")
+            tenants = {self.guests[number].values["guest"] for number in stuck}
+            frozen = [number for number in tenants if self.sharing.state(number)[0] != "run"]
+            waited = 0 if frozen else waited + 1
+            for number in frozen:
+                frozen_before += 1
+                if resets and frozen_before % resets == 0:
+                    self.reset_guest(number, bound=10_000)
+                    self._go_on(goal, [d.number for d in self.tenants[number].drivers])
+                else:
+                    self.sharing.set_state(number, "run")
+        raise RuntimeError(f"Drivers {stuck} must not be stuck for ever")
+
+    def _go_on(self, goal, numbers):
+        for number in numbers:
+            missing = goal[number] - self.guests[number].counts()["completed"]
+            self.guests[number].go(max(missing, 0))

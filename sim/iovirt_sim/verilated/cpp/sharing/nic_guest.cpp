@@ -4,7 +4,7 @@
 namespace {
 
 constexpr u64 EOP = 1, RS = 8, DEXT = 0x20, VLE = 0x40, DD = 1;
-constexpr u64 SHORTEST = 32;
+constexpr u64 SHORTEST = 32, SEGMENT = 1460, PATIENCE = 3000;
 
 u64 command(u64 bits) { return bits << 24; }   // in the second doubleword of a descriptor
 
@@ -75,7 +75,7 @@ void NicGuest::fill() {
 
 void NicGuest::context() {
     ++counts.contexts;
-    put(random_.next() >> 8, (random_.next() << 32 & ~(DD << 32)) | command(DEXT));
+    put(random_.next() >> 8, SEGMENT << 48 | command(DEXT));
 }
 
 // Up to three pieces anywhere in the page of its first descriptor.
@@ -113,16 +113,23 @@ bool NicGuest::send_packet() {
 
 // Descriptors are free when the status of the last one of their packet is there.
 void NicGuest::clean() {
+    // Of replaced descriptors nothing is told.
+    if (options.hostile && tail_ != clean_ && world_.timers.now - last_moved > PATIENCE) {
+        free_ = u32(options.depth) - 1, clean_ = tail_, counts.in_flight = 0;
+        last_moved = world_.timers.now;
+    }
     for (;;) {
         u32 at = clean_;
-        while (at != tail_ && !ends_[at]) at = at + 1 == options.depth ? 0 : at + 1;
-        if (at == tail_) return;
-        if (!(world_.memory.read(options.tx + 16 * u64(at) + 8) >> 32 & DD)) return;
+        auto done = [&] { return world_.memory.read(options.tx + 16 * u64(at) + 8) >> 32 & DD; };
+        auto skip = [&] { return !ends_[at] || (options.hostile && !done()); };
+        while (at != tail_ && skip()) at = at + 1 == options.depth ? 0 : at + 1;
+        if (at == tail_ || !done()) return;
         ends_[at] = 0;
         u32 next = at + 1 == options.depth ? 0 : at + 1;
         free_ += (next + u32(options.depth) - clean_) % u32(options.depth);
         clean_ = next;
         if (counts.in_flight) --counts.in_flight;
+        if (clean_ == tail_) counts.in_flight = 0;
         last_moved = counts.last = world_.timers.now;
     }
 }
