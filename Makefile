@@ -54,6 +54,8 @@ demo: $(VENV)/.installed
 	@echo "== Simulating: DMA of a real Linux through the whole RTL (the first run compiles the model, one to two minutes)"
 	@mkdir -p build/sim
 	@$(IOVIRT) sim --preset $(PRESET) --json build/sim/$(PRESET).json
+	@echo "== Simulating: guests that share an NVMe device that knows nothing of them"
+	@$(BIN)/python -m iovirt_sim.sharing_demo --preset $(PRESET) --json build/sim/$(PRESET)_sharing.json
 
 synth: build/synth/$(PRESET)_ecp5.json
 

@@ -42,6 +42,7 @@ def summary(name, build):
              f"hit rate {simulation['row_hit_rate']} per row, {simulation['tlp_hit_rate']} per "
              "TLP"),
         *_io(simulation),
+        *_sharing(_report(build / "sim" / f"{name}_sharing.json", "demo", "guests")),
         ("area, ECP5", ", ".join(f"{total[column]:g} {column}" for column in total)),
         ("", _largest(synthesis["area"], f"iovirt_{name}")),
         ("Verilog", f"{module}.v, beside it the manifest, the C header and the registers"),
@@ -62,6 +63,16 @@ def _io(simulation):
         lines.append(("cores", f"{pio['reads']} reads and {pio['writes']} writes of a device: "
                       "every byte and the order behind DMA are right"))
     return lines
+
+
+def _sharing(report):
+    """Tell of guests that share a device, if the preset has that."""
+    if not report["guests"]:
+        return []
+    return [("sharing", f"{report['guests']} guests of one NVMe device that knows nothing of them: "
+             f"{report['commands']} commands in {report['clocks']} clocks"),
+            ("", f"{report['bytes_checked']} bytes compared, each guest in its own blocks and "
+             "memory: all right")]
 
 
 def _largest(areas, top):

@@ -15,8 +15,9 @@ SYNTHESIS  = {"area": {"iovirt_tiny": AREA, "iovirt_tiny.dma": {**AREA, "LUT": 1
 
 @pytest.fixture
 def build(tmp_path):
-    for kind, name, report in (("sim", "tiny", SIMULATION), ("synth", "tiny_ecp5", SYNTHESIS)):
-        (tmp_path / kind).mkdir()
+    for kind, name, report in (("sim", "tiny", SIMULATION), ("sim", "tiny_sharing", {"guests": 0}),
+                               ("synth", "tiny_ecp5", SYNTHESIS)):
+        (tmp_path / kind).mkdir(exist_ok=True)
         (tmp_path / kind / f"{name}.json").write_text(json.dumps(report))
     return tmp_path
 
@@ -40,6 +41,17 @@ def test_summary_tells_of_interrupts_and_cores_if_there_are_any(build, capsys):
     text = capsys.readouterr().out
     assert "7 sent, 7 recorded, each after the DMA before it, 12.5 clocks later" in text
     assert "3 reads and 4 writes of a device" in text
+
+
+def test_summary_tells_of_sharing_if_the_preset_has_it(build, capsys):
+    assert main(["--preset", "tiny", "--build", str(build)]) == 0
+    assert "guests" not in capsys.readouterr().out
+    (build / "sim" / "tiny_sharing.json").write_text(json.dumps(
+        {"guests": 5, "commands": 70, "clocks": 900, "bytes_checked": 1234}))
+    assert main(["--preset", "tiny", "--build", str(build)]) == 0
+    text = capsys.readouterr().out
+    assert "5 guests of one NVMe device" in text and "70 commands in 900 clocks" in text
+    assert "1234 bytes compared" in text
 
 
 def test_missing_report_names_what_writes_it(build, capsys):
