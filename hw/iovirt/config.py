@@ -256,8 +256,7 @@ class VfConfig:
 
     Parameters
     ----------
-    enable : build the block; without it nothing below counts, and nothing of it is there. Needs
-        interrupts and programmed I/O.
+    enable : build the block, which needs interrupts and programmed I/O.
     guests : guests, the manager included as number 0.
     pairs : queue pairs of all guests.
     functions : device functions that are shared, or whose virtual functions are attributed.

@@ -97,6 +97,12 @@ class RtlScheduler:
         at = driver.aperture + driver.region * colour + offset
         world.system.program.pio_write(at, (value & (1 << 8 * size) - 1).to_bytes(size, "little"),
                                        expect="any")
+        world.system.program.run(100)
+        world.run_program()
+        # What is no doorbell of the guest waits for the manager.
+        while driver.mailbox():
+            driver.refuse()
+            world.system.program.run(100)
         world.system.program.wait()
         world.run_program()
         return driver.statistics(colour)["doorbells"] != before
@@ -143,6 +149,7 @@ class RtlWorld(World):
                 self.guests[colour].fresh = hostile_memory(self, colour)
                 self.guests[colour].hostile[2 * colour] = hostile(self, colour)
         self.run_program()
+        self._listen(sim)
         sim.set(weaken=weakness(*off))
 
     def _templates(self, names, last_slot):
@@ -212,12 +219,21 @@ class RtlWorld(World):
         return RtlPair(self.driver, colour)
 
     def run_program(self):
-        """Run the program, and hand the device its doorbells."""
-        events = self.system.run()
-        for event in events:
-            if event.kind == "tlp" and event.op is None:
-                self._request(event.values)
-        return events
+        """Run the program; return its events."""
+        return self.system.run()
+
+    def _listen(self, sim):
+        """Hand the device its doorbells, whatever the simulation is run for."""
+        run = sim.run
+
+        def listening(program):
+            events = run(program)
+            for event in events:
+                if event.kind == "tlp" and event.op is None:
+                    self._request(event.values)
+            return events
+
+        sim.run = listening
 
     def _request(self, values):
         """Take a request to the device."""

@@ -26,7 +26,8 @@ class AccountStep(wiring.Component):
     """Compute what an operation leaves of an account. Five stages of at most one carry chain and a
     choice each.
 
-    * VISIT gives back, begins a turn (``quantum * weight`` is added to the deficit, of which
+    * VISIT gives back (commands that nobody tells the completion of are in flight no more, but
+      paid), begins a turn (``quantum * weight`` is added to the deficit, of which
       nothing but debt is left from the last turn), and reserves: as many commands as burst,
       deficit, tokens, limit and ``most`` allow, none while bytes are owed.
     * COMPLETE takes commands from those in flight, never more than there are.
@@ -132,7 +133,7 @@ class AccountStep(wiring.Component):
             limited.eq((budget.command_rate != 0) & ~unlimited),
             metered.eq((budget.byte_rate != 0) & ~unlimited),
             units.eq(account.fraction + one.amount),
-            taken.eq(Mux(is_visit, visit.back,
+            taken.eq(Mux(is_visit, visit.gone,
                          Mux(one.op == AccountOp.COMPLETE, one.amount[:13], 0))),
         ]
         m.d.sync += [

@@ -76,6 +76,7 @@ class Visit(data.Struct):
     fresh: 1           # the turn begins
     ask:   1
     back:  BACK_WIDTH  # commands to give back
+    gone:  BACK_WIDTH  # these, and those granted that nobody tells the completion of
     count: BACK_WIDTH  # commands granted, for statistics
     next:  8           # unless fresh
 
@@ -84,7 +85,7 @@ class Amount(data.Struct):
     """Commands that completed, or bytes of commands."""
 
     amount: 21
-    unused: 5
+    unused: 13
 
 
 def account_op(guests):

@@ -78,7 +78,7 @@ class Turns(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         guest, fresh, ends = Signal.like(self.guest.payload), Signal(), Signal()
-        back, count = Signal(BACK_WIDTH), Signal(BACK_WIDTH)
+        back, gone, count = Signal(BACK_WIDTH), Signal(BACK_WIDTH), Signal(BACK_WIDTH)
         pair, probe, probing, repeat = Signal(8), Signal(8), Signal(), Signal()
         result, heard = Signal(visit_result()), Signal()
         facts, known = Signal(GuestLookup), Signal()
@@ -88,7 +88,8 @@ class Turns(wiring.Component):
             proceed.eq(self.room & self.granted.ready & ~self.hold),
             self.op.p.op.eq(AccountOp.VISIT),
             self.op.p.guest.eq(guest),
-            visit.fresh.eq(fresh), visit.back.eq(back), visit.count.eq(count), visit.next.eq(pair),
+            visit.fresh.eq(fresh), visit.back.eq(back), visit.gone.eq(gone),
+            visit.count.eq(count), visit.next.eq(pair),
             self.lookup.request.payload.eq(guest),
             self.grant.p.pair.eq(facts.first_pair + Mux(probing, probe, pair)),
             self.grant.p.limit.eq(Mux(probing, 0, back)),
@@ -123,10 +124,10 @@ class Turns(wiring.Component):
                 with m.If(heard & known):
                     m.next = "JUDGE"
             with m.State("JUDGE"):
-                m.d.sync += [fresh.eq(0), back.eq(result.offer), count.eq(0), ends.eq(1),
-                             repeat.eq(0)]
+                m.d.sync += [fresh.eq(0), back.eq(result.offer), gone.eq(result.offer),
+                             count.eq(0), ends.eq(1), repeat.eq(0)]
                 self._judge(m, result, facts, pair, fresh)
-            self._offer(m, facts, result, pair, probe, probing, back, count, ends, repeat)
+            self._offer(m, facts, result, pair, probe, probing, back, gone, count, ends, repeat)
             with m.State("CONTINUE"):
                 m.d.sync += [asked.eq(0), sent.eq(0), heard.eq(0), known.eq(0)]
                 m.next = "RETURN"
@@ -135,13 +136,14 @@ class Turns(wiring.Component):
             with m.State("RETURN"):
                 m.d.comb += self.op.valid.eq(1)
                 with m.If(self.op.ready):
-                    m.d.sync += [back.eq(0), count.eq(0)]
+                    m.d.sync += [back.eq(0), gone.eq(0), count.eq(0)]
                     m.next = "WAIT"
                     with m.If(ends):
                         self._end(m, fresh, repeat)
         return m
 
-    def _offer(self, m, facts, result, pair, probe, probing, back, count, ends, repeat):
+    def _offer(self, m, facts, result, pair, probe, probing, back, gone, count, ends,
+               repeat):
         """Offer what is reserved to a pair, and to the next one with room if it takes nothing."""
         verdict, left, waiting, found = self.verdict.p, Signal(9), Signal(9), Signal()
         following, after = Signal(8), Signal(8)
@@ -165,6 +167,10 @@ class Turns(wiring.Component):
             with m.If(self.verdict.valid):
                 m.d.sync += [back.eq(back - verdict.count), count.eq(verdict.count),
                              pair.eq(following)]
+                # Nobody tells when commands without completions are done: they are in flight for
+                # nobody, but paid like others.
+                with m.If(verdict.paired):
+                    m.d.sync += gone.eq(back - verdict.count)
                 m.next = "CONTINUE"
                 with m.If((facts.pairs == 1) & ~verdict.more):
                     m.d.sync += ends.eq(1)
