@@ -70,8 +70,8 @@ class SharedNicSystem(NvmeSystem):
         self.device_model.create(queue, tx=sharing.ring(first, 0), rx=sharing.ring(first + 1, 0),
                                  depth=depth, guest=number, split=split)
         driver = NicGuest(self, number, data, tx=rings[0], rx=rings[1], depth=depth, split=split,
-                          core=number, gpa=GPA, tx_doorbell=sharing.doorbell(number, 1),
-                          rx_doorbell=sharing.doorbell(number, 2), **options)
+                          core=number, gpa=GPA, tx_doorbell=sharing.doorbell(number, 0),
+                          rx_doorbell=sharing.doorbell(number, 1), **options)
         tenant.drivers.append(driver)
         self.guests[number] = driver
         return tenant

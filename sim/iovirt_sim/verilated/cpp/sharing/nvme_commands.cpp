@@ -84,8 +84,8 @@ void Nvme::execute(NvmeWork c) {
         return end(c, BAD_OPCODE);
     }
     c->block = c->number(40, 8), c->count = c->number(48, 2) + 1;
-    monitor_.blocks(c->issuer, u32(space), c->block, c->count);
     if (c->block > options.blocks || c->count > options.blocks - c->block) return end(c, BAD_RANGE);
+    monitor_.blocks(c->issuer, u32(space), c->block, c->count);
     if (opcode == ZEROES || opcode == VERIFY) return medium(c);
     c->length = c->rest = c->count * ((u64(1) << options.shift) + options.metadata);
     if (options.most_pages && c->length > options.most_pages * 4096) return end(c, BAD_FIELD);
@@ -204,8 +204,8 @@ void Nvme::use_ranges(NvmeWork c) {
         memcpy(&first, &c->buffer[(copy ? 32 : 16) * n + 8], 8);
         memcpy(&number, &c->buffer[copy ? 32 * n + 16 : 16 * n + 4], copy ? 2 : 4);
         number += copy;
-        monitor_.blocks(c->issuer, u32(space), first, number);
         if (first > options.blocks || number > options.blocks - first) return end(c, BAD_RANGE);
+        monitor_.blocks(c->issuer, u32(space), first, number);
         if (number > 1 << 16) number = 1 << 16;   // a hint
         if (!deallocate && !copy) continue;
         for (u64 at = 0; at < number << shift; at += 8) {
