@@ -225,7 +225,7 @@ class SharingEngine(wiring.Component):
         return m
 
     def _headers(self, m, outer, guests, pages, notices):
-        # What a guest has written is forgotten when it is off. Software changes one at a time, and
+        # What a guest has written is forgotten when it is off or in quarantine. Software changes one at a time, and
         # a change takes longer than forgetting.
         m.submodules.clears = clears = StreamQueue(8, depth=2)
         m.d.comb += [clears.i.valid.eq(guests.changed.valid & guests.changed_off),

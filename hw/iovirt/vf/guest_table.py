@@ -51,7 +51,7 @@ class GuestTable(wiring.Component):
     frozen : ``Out(event_signature())``
         Hardware froze a guest that was not ``fatal``.
     changed : ``Out(event_signature())``, changed_off : ``Out(1)``
-        Software has set the state of a guest; to OFF.
+        Software has set the state of a guest; to OFF or QUARANTINE.
     ready : ``Out(1)``
         The table is clear; until then nothing is accepted.
     corrected, uncorrectable : ``Out(1)``
@@ -103,7 +103,8 @@ class GuestTable(wiring.Component):
             self.changed.valid.eq(window.write.valid & window.write.ready
                                   & window.write.p.set_state),
             self.changed.colour.eq(window.write.p.guest),
-            self.changed_off.eq(window.write.p.state == GuestState.OFF),
+            self.changed_off.eq((window.write.p.state == GuestState.OFF)
+                                | (window.write.p.state == GuestState.QUARANTINE)),
         ]
         m.d.comb += [
             lookups.done.eq(memory.found),

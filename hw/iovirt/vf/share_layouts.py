@@ -421,10 +421,10 @@ class Weaken(data.Struct):
     depth:       1  # rings have no end
     contain:     1  # failures reach the device
     manager:     1  # colours do not keep devices from the manager's addresses
-    doorbell:    1  # doorbells of others, and of odd sizes, pass
+    doorbell:    1  # doorbells of odd sizes, and to pairs of others, pass
     tail:        1  # tails are not checked
     head:        1  # completion heads are not checked
-    cq_space:    1  # completions are not counted
+    cq_space:    1  # completions need no room
     fair:        1  # guests are served by number
     buckets:     1  # rates are not limited
     freeze:      1  # frozen guests are granted commands
