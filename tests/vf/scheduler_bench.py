@@ -31,11 +31,11 @@ class SchedulerBench:
     """Guests with pairs, a device that serves commands in the order of their grants.
 
     The device takes ``service(guest)`` clocks for a command; ``size(guest)`` are its bytes, charged
-    when it is fetched.
+    when it is fetched. Nobody tells the completion of commands of ``silent`` guests.
     """
 
     def __init__(self, dut, *, pairs, seed=0, settings=None, service=lambda guest: 20,
-                 size=lambda guest: 0, lag=4, stalls=0.0, depth=None):
+                 size=lambda guest: 0, lag=4, stalls=0.0, depth=None, silent=()):
         self.dut, self.rng = dut, random.Random(seed)
         self.settings = {**SETTINGS, **(settings or {})}
         self.service, self.size, self.lag, self.stalls = service, size, lag, stalls
@@ -44,6 +44,7 @@ class SchedulerBench:
         for guest, number in pairs.items():
             self.first[guest], place = place, place + number
         self.owner = {self.first[guest] + n: guest for guest in pairs for n in range(pairs[guest])}
+        self.silent = set(silent)
         self.depth = depth               # most commands in flight of a pair
         self.backlog = Counter()         # requested and not granted, by pair
         self.flying = Counter()          # by guest
@@ -127,7 +128,7 @@ class SchedulerBench:
             if count:
                 self.backlog[pair] -= count
                 self.pair_flying[pair] += count
-                self.flying[guest] += count
+                self.flying[guest] += count if guest not in self.silent else 0
                 self.granted[guest] += count
                 self.log.append((self.clock, guest, pair, count))
                 assert sum(self.flying.values()) <= self.settings["most"]
@@ -135,7 +136,7 @@ class SchedulerBench:
                 self.device.extend([pair] * count)
             self.verdicts.append((self.clock + self.lag, {
                 "count": count, "more": self.room(pair) > 0, "granted": 7, "tail": pair,
-                "function": guest % 4}))
+                "function": guest % 4, "paired": guest not in self.silent}))
 
     async def judge(self, ctx):
         verdict = self.dut.verdict
@@ -168,15 +169,16 @@ class SchedulerBench:
                 self.moved[guest] += size
             await ctx.tick().repeat(self.service(guest))
             self.complete(guest, command)
-            ctx.set(dut.completed.payload, {"colour": guest, "count": 1})
-            ctx.set(dut.completed.valid, 1)
-            await ctx.tick().until(dut.completed.ready)
-            ctx.set(dut.completed.valid, 0)
+            if guest not in self.silent:
+                ctx.set(dut.completed.payload, {"colour": guest, "count": 1})
+                ctx.set(dut.completed.valid, 1)
+                await ctx.tick().until(dut.completed.ready)
+                ctx.set(dut.completed.valid, 0)
             if self.backlog[command]:
                 self.pulses["wake"].append(guest)
 
     def complete(self, guest, pair):
-        self.flying[guest] -= 1
+        self.flying[guest] -= guest not in self.silent
         self.pair_flying[pair] -= 1
         self.done[guest] += 1
 

@@ -187,6 +187,32 @@ def test_nothing_is_granted_while_nobody_takes_doorbells_and_registers_still_ans
         bench.table, bench.engine, bench.judge, bench.statistics, bench.wakes, bench.time])
 
 
+def test_commands_without_completions_are_paid_but_in_flight_for_nobody():
+    bench = SchedulerBench(make(), pairs={1: 2, 2: 1}, service=lambda guest: 3, silent={1},
+                           settings={"most": 8, "burst": 5})
+
+    async def testbench(ctx):
+        await bench.budget(ctx, 1, weight=2, limit=4)
+        await bench.budget(ctx, 2)
+        bench.submit(1, 10)
+        bench.submit(1, 20, pair=1)
+        bench.submit(2, 10)
+        await ctx.tick().repeat(500)
+        assert bench.granted == bench.done == {1: 30, 2: 10}
+        assert bench.counted == {(1, COMMANDS): 30, (2, COMMANDS): 10, (2, COMPLETED): 10}
+        assert await bench.access(ctx, 1, 2) == (1 << 15, 0)
+        assert ctx.get(bench.dut.in_flight) == 0 and bench.total_seen <= 8
+
+        # Nor do they come back to the bucket of commands.
+        await bench.budget(ctx, 1, weight=2, commands=(9, 6))
+        await ctx.tick().repeat(512)
+        bench.submit(1, 60)
+        await ctx.tick().repeat(500)
+        assert 36 <= bench.granted[1] <= 45
+
+    run(bench, testbench)
+
+
 @pytest.mark.parametrize("data_width", [32, 64])
 def test_budgets_are_written_by_bytes_and_read_back(data_width):
     bench = SchedulerBench(make(guests=4, data_width=data_width, address_width=12), pairs={1: 1})

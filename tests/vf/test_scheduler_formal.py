@@ -66,9 +66,9 @@ class BudgetSpec(Elaboratable):
         self.dut = dut
         self.most, self.limits = Signal(2), [Signal(2), C(0, 2)]
         self.op, self.guest, self.ask = Signal(3), Signal(), Signal()
-        self.back, self.amount = Signal(2), Signal(2)
-        self.free = [dut.i.valid, self.op, self.guest, self.ask, self.back, self.amount, self.most,
-                     self.limits[0]]
+        self.back, self.gone, self.amount = Signal(2), Signal(2), Signal(2)
+        self.free = [dut.i.valid, self.op, self.guest, self.ask, self.back, self.gone,
+                     self.amount, self.most, self.limits[0]]
 
     def elaborate(self, platform):
         m = Module()
@@ -77,7 +77,8 @@ class BudgetSpec(Elaboratable):
         visits, clears = self.op == AccountOp.VISIT.value, self.op == AccountOp.SOFTWARE.value
         m.d.comb += [i.op.eq(self.op), i.guest.eq(guest), i.argument.amount.amount.eq(self.amount)]
         with m.If(visits):
-            m.d.comb += [visit.ask.eq(self.ask), visit.back.eq(self.back)]
+            m.d.comb += [visit.ask.eq(self.ask), visit.back.eq(self.back),
+                         visit.gone.eq(self.gone)]
         flying = Array(Signal(13, name=f"flying_{n}") for n in range(2))
 
         # Settings do not change. Operations of a guest do not overlap, nor do visits and clears.
@@ -104,7 +105,7 @@ class BudgetSpec(Elaboratable):
             m.d.sync += reserved.eq(0)
         m.d.comb += [
             Assume(~i.valid | ~overlaps),
-            Assume(~i.valid | ~visits | (visit.back <= reserved)),
+            Assume(~i.valid | ~visits | ((visit.back <= visit.gone) & (visit.gone <= reserved))),
             Assume(~i.valid | (reserved == 0) | ((guest == holder) & ~clears) | ~(visits | clears)),
             Assume(~i.valid | visits | clears | (self.op == AccountOp.COMPLETE.value)),
             # Something happens at once.
