@@ -243,3 +243,23 @@ def test_lookups_and_registers_are_served_while_every_clock_has_a_fast_read():
         return testbench
 
     simulate(dut, reader, client(0), client(1))
+
+
+@pytest.mark.parametrize("state, off", [(OFF, 1), (RUN, 0), (FREEZE, 0), (QUARANTINE, 1)])
+def test_others_hear_of_states_that_software_sets(state, off):
+    dut, heard = table(), []
+
+    async def watch(ctx):
+        async for _, _, valid, colour, changed_off in ctx.tick().sample(
+                dut.changed.valid, dut.changed.colour, dut.changed_off):
+            if valid:
+                heard.append((colour, changed_off))
+
+    async def testbench(ctx):
+        await until_ready(ctx, dut)
+        await Registers(dut).set_entry(ctx, 3, random_guest(random.Random(1)))
+        await Registers(dut).set_state(ctx, 5, state)
+        await ctx.tick().repeat(3)
+
+    simulate(dut, testbench, background=(watch,))
+    assert heard == [(5, off)]
