@@ -12,8 +12,10 @@ __all__ = ["INTERRUPTS", "Memory", "RtlRoot"]
 PAGE, SUPERPAGE = 4096, 2 << 20
 #: Where the MSI window of the manager is.
 INTERRUPTS = 0xfee0_0000
-#: Clocks after which a write has reached memory.
+#: Clocks after which an interrupt has become a record, or an access of a core has its answer.
 SETTLE = 150
+#: Memory of the manager that nobody uses: what is read behind writes is read after them.
+QUIET = 0xf000
 
 
 class _Unmapped(set):
@@ -128,15 +130,17 @@ class RtlRoot:
         return True
 
     def post(self, address, data, **fields):
-        """Append the TLPs of a write."""
+        """Append the TLPs of a write, and wait until memory has it."""
         done = 0
         while done < len(data):
             part = min(len(data) - done, 256 - (address + done) % 256)
             self.system.tlp(Tlp.write(address + done, data[done:done + part],
                                       **{"rid": self.rid, **fields}))
             done += part
+        self.system.tlp(Tlp.read(QUIET, 4, rid=fields.get("rid", self.rid)))
         self.system.program.wait()
-        self.system.program.run(SETTLE)
+        if not address >> 40:
+            self.system.program.run(SETTLE)
 
     def _begin(self, address, length, raw):
         if length < 1 or address % PAGE + length > PAGE:
