@@ -5,7 +5,7 @@ Devices and guests are those of `iovirt_sim.models.sharing`, so that an attack i
 
 import random
 
-from tests.sharing.rtl_root import INTERRUPTS, Memory, RtlRoot
+from tests.sharing.rtl_root import INTERRUPTS, SETTLE, Memory, RtlRoot
 
 from iovirt import preset
 from iovirt.vf.encoding import encode_opcodes, encode_template
@@ -97,14 +97,7 @@ class RtlScheduler:
         at = driver.aperture + driver.region * colour + offset
         world.system.program.pio_write(at, (value & (1 << 8 * size) - 1).to_bytes(size, "little"),
                                        expect="any")
-        world.system.program.run(100)
-        world.run_program()
-        # What is no doorbell of the guest waits for the manager.
-        while driver.mailbox():
-            driver.refuse()
-            world.system.program.run(100)
-        world.system.program.wait()
-        world.run_program()
+        world.finish()
         return driver.statistics(colour)["doorbells"] != before
 
     def step(self, clocks=200):
@@ -221,6 +214,31 @@ class RtlWorld(World):
     def run_program(self):
         """Run the program; return its events."""
         return self.system.run()
+
+    def finish(self):
+        """Let accesses of cores end; the manager refuses what waits for it. Return the events."""
+        self.system.program.run(SETTLE)
+        events = self.run_program()
+        while self.driver.mailbox():
+            self.driver.refuse()
+            self.system.program.run(SETTLE)
+            events += self.run_program()
+        self.system.program.wait()
+        return events + self.run_program()
+
+    def look(self, colour, offset):
+        """Return what a guest reads in its page."""
+        at = self.driver.aperture + self.driver.region * colour + offset
+        op = self.system.program.pio_read(at, 4, expect="any")
+        answer, = (event for event in self.finish() if event.kind == "pio" and event.op == op)
+        return answer.values[7] & 0xffff_ffff
+
+    def lend_ring(self, colour, index):
+        """Map a ring of another guest for the rings of this one, as a careless hypervisor does."""
+        ring = self.guests[index // 2].rings[index]
+        stage = self.system.platform.domain(RING_DOMAIN + colour)
+        for page in range(ring.pages):
+            stage.map(ring.base + 4096 * page, ring.spa(4096 * page))
 
     def _listen(self, sim):
         """Hand the device its doorbells, whatever the simulation is run for."""

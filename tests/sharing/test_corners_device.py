@@ -39,19 +39,17 @@ def test_c10_doorbells_of_odd_sizes(make, offset, size):
         return world.scheduler.doorbell(1, offset, 3, size=size), world.pair(1).requested
 
     assert attack() == (False, 0)
-    if size != 8 and offset == 0x1008:
+    if size == 8:       # bytes that are not written have no value in hardware
         assert attack("doorbell") == (True, 3)
 
 
 def test_c10_full_lap_and_value_beyond_the_ring(make):
     def attack(*off):
-        world = make(*off)
-        accepted = world.scheduler.doorbell(1, 0x1008, world.depth)
-        world.run()
-        return accepted, breaches(world)
+        world = make(*off, options=Options(hang=True))
+        return world.scheduler.doorbell(1, 0x1008, world.depth)
 
-    assert attack() == (False, set())
-    assert attack("tail") == (True, {"illegal doorbell"})
+    assert not attack()
+    assert attack("tail")
 
 
 def test_c11_guest_that_never_drains_its_completions_holds_nothing_up(make):

@@ -83,5 +83,5 @@ def test_c15_all_four_addresses_of_packet_split(rtl):
 def test_c15_device_writes_back_into_its_ring(rtl):
     world = network(rtl, "e1000e_tx", 16)
     fetched(world, transmit(0x3000, 4))
-    assert world.root.write(world.ring_address(1, 2) + 12, b"\1")
-    assert not world.guests[1].fatal
+    world.root.write(world.ring_address(1, 2) + 12, b"\1")
+    assert world.guests[1].rings[2].load(12, 1) == b"\1" and not world.guests[1].fatal
