@@ -18,8 +18,9 @@ def connect_sharing(m, sharing, *, dma, pio, interrupts, bank):
     """Connect the engine ``sharing``, but for the transmitter, translation and errors."""
     for name in ("share_read", "share_write"):
         port, given = getattr(dma, name), getattr(sharing, name)
+        fields = data.Layout.cast(given.data.shape())
         m.d.comb += [port.en.eq(given.en), port.slot.eq(given.slot),
-                     *(port.data[field].eq(given.data[field]) for field, _ in data.Layout.cast(given.data.shape()))]
+                     *(port.data[field].eq(given.data[field]) for field, _ in fields)]
     _stream(m, dma.unpatched, sharing.unpatched)
     _stream(m, sharing.patched, dma.patched)
     _stream(m, pio.page, sharing.page)
@@ -27,7 +28,7 @@ def connect_sharing(m, sharing, *, dma, pio, interrupts, bank):
     _stream(m, sharing.page_error, pio.page_error)
     m.d.comb += [
         *(getattr(sharing.contained, name).eq(getattr(dma.contained, name))
-          for name in ("valid", "write", "slot")),
+          for name in ("valid", "write", "slot", "abort", "abort_slot")),
         sharing.requester_id.eq(bank.root_port.completer_id.value),
         *(getattr(bank, counter).count.increment.eq(pulse) for counter, pulse in (
             ("commands", sharing.granted), ("commands_completed", sharing.completed),

@@ -55,6 +55,8 @@ class ShareWorld(DmaWorld):
         self.owners = {}               # slot of a read: index of op
         self.slots  = {}               # slot of a write: index of op
         self.pulses = Counter()        # index of op: how often it was told that it is contained
+        self.aborts = Counter()        # index of op: how often it was told that memory refused it
+        self.expected_aborts = Counter()
         self.fetched = Counter()       # (index of op, first byte, rows) that came to the patcher
         self.expected_fetches = Counter()
         self._patched = deque()        # beats that go back
@@ -118,9 +120,12 @@ class ShareWorld(DmaWorld):
     async def watch_contained(self, ctx):
         """Count what is told of as contained."""
         port = self.dut.contained
-        async for _, _, valid, write, slot in ctx.tick().sample(port.valid, port.write, port.slot):
+        async for _, _, valid, write, slot, abort, abort_slot in ctx.tick().sample(
+                port.valid, port.write, port.slot, port.abort, port.abort_slot):
             if valid:
                 self.pulses[(self.slots if write else self.owners)[slot]] += 1
+            if abort:
+                self.aborts[self.owners[abort_slot]] += 1
 
     # Patcher
 
@@ -200,6 +205,7 @@ class ShareWorld(DmaWorld):
                             if not share.contain and self._page(index).refused
                             and not (self.ops[index][0].ep or self.ops[index][2])})
         assert self.pulses == expected
+        assert self.aborts == self.expected_aborts
         assert self.fetched == self.expected_fetches
 
     def _page(self, index):
@@ -226,6 +232,8 @@ class ShareWorld(DmaWorld):
             if bad != OKAY:
                 cause = "read abort" if bad == DECERR else "read poison"
                 self.expected_errors.append((CAUSES[cause], device, tlp.address))
+            if bad == DECERR:
+                self.expected_aborts[index] = 1
             if not got.ep:
                 want = self._want(index, share, page, at, size, hidden or bad != OKAY)
                 if share.phase and at != tlp.address & 0xFFF:

@@ -85,6 +85,52 @@ def test_pieces_leave_in_order_whatever_order_they_came_in(seed, gaps):
     simulate(dut, testbench, background=[consumer, watch])
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_failures_that_stay_hidden_are_told_of_once_and_before_the_slot_is_used_again(seed):
+    rng = random.Random(seed)
+    dut = ReadSequencer(slots=4, pieces=16, shared=True)
+    told, ended, expected = [], [], []
+
+    async def testbench(ctx):
+        await ready(ctx, dut)
+        for _ in range(8):
+            pieces = rng.sample(range(16), 16)
+            hidden = set(rng.sample(range(16), rng.randrange(16)))
+            order, wanted = rng.sample(range(16), 16), set()
+            for n, piece in enumerate(pieces):
+                await place(ctx, dut, piece, n // 4, n % 4, int(n % 4 == 3), 0)
+                if piece in hidden:
+                    wanted.add(n // 4)
+            told.clear()
+            ended.clear()
+            await send(ctx, dut.i, [{"piece": piece, "abort": int(piece in hidden),
+                                     "hide": int(piece in hidden or rng.random() < 0.5)}
+                                    for piece in order])
+            while len(ended) < 4:
+                await ctx.tick()
+            await ctx.tick().repeat(2)
+            assert sorted(told) == sorted(wanted)
+            expected.append(len(wanted))
+
+    async def consumer(ctx):
+        while True:
+            (got,), = await receive(ctx, dut.o, 1)
+            assert not got.drop
+
+    async def watch(ctx):
+        before = []
+        async for _, _, en, slot, put, put_slot in ctx.tick().sample(
+                dut.hidden.en, dut.hidden.slot, dut.put.en, dut.put.slot):
+            if en:
+                assert slot not in ended[:len(ended) - len(before)], "told after the end"
+                told.append(slot)
+            before = [put_slot] if put else []
+            ended.extend(before)
+
+    simulate(dut, testbench, background=[consumer, watch])
+    assert any(expected)
+
+
 def test_denied_read_ends_once():
     dut = ReadSequencer(slots=4, pieces=4)
     ended = []

@@ -77,6 +77,51 @@ def test_each_contained_access_freezes_its_owner_and_is_recorded(seed, freeze_ga
     assert {(d.cause, d.address) for d in bench.denials} == {(DenialCause.ADDRESS, 0)}
 
 
+def test_reads_that_memory_aborts_freeze_their_owners_beside_others_that_are_contained():
+    rng = random.Random(4)
+    dut = FaultReports(reads=8, writes=4)
+    wanted, frozen, recorded = [], [], []
+
+    async def source(ctx):
+        for _ in range(12):
+            owners = {}
+            for write, slot in [(0, n) for n in range(8)] + [(1, n) for n in range(4)]:
+                owners[write, slot] = colour, device_id = rng.randrange(1, 256), rng.getrandbits(24)
+                for name, value in (("write", write), ("slot", slot), ("colour", colour),
+                                    ("device_id", device_id), ("en", 1)):
+                    ctx.set(getattr(dut.owner, name), value)
+                await ctx.tick()
+            ctx.set(dut.owner.en, 0)
+            # Writes are contained while reads are aborted, in the same clocks.
+            for n, slot in enumerate(rng.sample(range(8), 8)):
+                ctx.set(dut.contained.valid, n < 4)
+                ctx.set(dut.contained.write, 1)
+                ctx.set(dut.contained.slot, n)
+                ctx.set(dut.contained.abort, 1)
+                ctx.set(dut.contained.abort_slot, slot)
+                wanted.extend(owners[place] for place in ((1, n), (0, slot)) if place in owners)
+                await ctx.tick()
+            ctx.set(dut.contained.valid, 0)
+            ctx.set(dut.contained.abort, 0)
+            await ctx.tick().repeat(40)
+
+    def take(port, got, seed):
+        async def testbench(ctx):
+            while True:
+                (item,), = await receive(ctx, port, 1, gap=gaps(seed, 2))
+                got.append(item)
+        return testbench
+
+    async def losses(ctx):
+        async for _, _, lost in ctx.tick().sample(dut.lost):
+            assert not lost
+
+    simulate(dut, source, background=[take(dut.freeze, frozen, 1),
+                                      take(dut.denial, recorded, 2), losses])
+    assert sorted(frozen) == sorted(colour for colour, _ in wanted)
+    assert sorted((d.colour, d.device_id) for d in recorded) == sorted(wanted)
+
+
 def test_everyone_is_frozen_though_no_record_is_taken():
     bench = Bench(5, seed=3, freeze_gap=2, denial_gap=10_000).run()
     assert bench.frozen == [colour for colour, _ in bench.wanted]

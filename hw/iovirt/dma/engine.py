@@ -21,24 +21,17 @@ from .axi_port import AxiPort
 from .layouts import (
     finish_signature,
     retire_signature,
-    slot_write,
     translation_request,
     translation_result,
 )
 from .order import WriteOrder
 from .read_path import ReadPath
-from .shape import DmaShape
-from .share_layouts import (
-    contained_signature,
-    patch_beat,
-    patched_beat,
-    read_share,
-    write_share,
-)
+from .shape import DmaShape, share_members
 from .signal_path import SignalPath
 from .write_path import WritePath
 
 __all__ = ["DmaEngine"]
+
 
 class DmaEngine(wiring.Component):
     """Carry memory TLPs of devices to AXI4 and back (rules S1, S2, S3, S5, S11, S12).
@@ -135,7 +128,8 @@ class DmaEngine(wiring.Component):
     patched : ``In(stream.Signature(patched_beat(data_width)))``
         The same data, patched, beat by beat.
     contained : ``Out(contained_signature(...))``
-        One pulse for each access that was not permitted, if the ticket did not tell so.
+        One pulse for each access that was not permitted, if the ticket did not tell so; and one,
+        ``abort``, for each permitted read of a shared function that met DECERR.
     patches_used : ``Out(range(patches + 1))``
         Patch buffers in use.
 
@@ -202,20 +196,8 @@ class DmaEngine(wiring.Component):
             "pieces_used":  Out(range(s.pieces + 1)),
             **({"signal":       Out(stream.Signature(PostedSignal)),
                 "signals_used": Out(range(signals + 1))} if signals else {}),
-            **(self._share_members(s) if patches else {}),
+            **(share_members(s) if patches else {}),
         })
-
-    @staticmethod
-    def _share_members(s):
-        beat = patch_beat(data_width=s.data_width, reads=s.reads)
-        return {
-            "share_read":   In(slot_write(read_share(), s.reads)),
-            "share_write":  In(slot_write(write_share(), s.writes)),
-            "unpatched":    Out(stream.Signature(beat)),
-            "patched":      In(stream.Signature(patched_beat(s.data_width))),
-            "contained":    Out(contained_signature(s.tickets)),
-            "patches_used": Out(range(s.patches + 1)),
-        }
 
     def elaborate(self, platform):
         m, s, dma = Module(), self.shape, self.dma
@@ -269,8 +251,13 @@ class DmaEngine(wiring.Component):
             wiring.connect(m, wiring.flipped(self.share_write), writes.share)
             wiring.connect(m, reads.unpatched, wiring.flipped(self.unpatched))
             wiring.connect(m, wiring.flipped(self.patched), reads.patched)
-            wiring.connect(m, answers.contained, wiring.flipped(self.contained))
-            m.d.comb += self.patches_used.eq(reads.patches_used)
+            m.d.comb += [
+                *(getattr(self.contained, name).eq(getattr(answers.contained, name))
+                  for name in ("valid", "write", "slot")),
+                self.contained.abort.eq(reads.hidden.en),
+                self.contained.abort_slot.eq(reads.hidden.slot),
+                self.patches_used.eq(reads.patches_used),
+            ]
         m.d.comb += [
             *(getattr(answers, name).eq(getattr(self, name))
               for name in ("aperture_enable", "aperture_base", "aperture_mask")),

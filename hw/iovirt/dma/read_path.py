@@ -23,7 +23,7 @@ from .layouts import (
 from .order import ask_signature
 from .order_gate import OrderGate
 from .patch_path import PatchPath
-from .pool import SlotPool
+from .pool import SlotPool, slot_put
 from .read_intake import ReadIntake
 from .read_issue import ReadIssue
 from .sequencer import ReadSequencer
@@ -81,6 +81,7 @@ class ReadPath(wiring.Component):
             **({"share":        In(slot_write(read_share(), shape.reads)),
                 "unpatched":    Out(stream.Signature(patch)),
                 "patched":      In(stream.Signature(patched_beat(shape.data_width))),
+                "hidden":       Out(slot_put(shape.reads)),
                 "patches_used": Out(range(shape.patches + 1))} if shape.shared else {}),
         })
 
@@ -181,6 +182,7 @@ class ReadPath(wiring.Component):
         wiring.connect(m, arrivals.o, complete.i[0])
         wiring.connect(m, patches.o, complete.i[1])
         wiring.connect(m, complete.o, sequencer.i)
+        wiring.connect(m, sequencer.hidden, wiring.flipped(self.hidden))
         zero = complete.i[2]
         m.d.comb += [
             arrivals.hold.eq(patches.hold),

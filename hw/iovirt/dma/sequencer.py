@@ -35,7 +35,8 @@ class ReadSequencer(wiring.Component):
     slots, pieces : :class:`int`
         Number of slots for reads and of completion buffers, powers of two.
     shared : :class:`bool`
-        Functions may be shared. A failure that must not reach the device does not end a read.
+        Functions may be shared. A failure that must not reach the device does not end a read, but
+        is told of once for each read, while its slot cannot have been used again.
 
     Members
     -------
@@ -53,6 +54,9 @@ class ReadSequencer(wiring.Component):
         Slots that are free again.
     enable : ``Out(1)``
         Reads may be issued.
+    hidden : ``Out(slot_put(slots))``
+        A piece of the read in that slot was aborted, which stays hidden; not later than 1 clock
+        after ``put``. Only with ``shared``.
     """
 
     def __init__(self, *, slots, pieces, shared=False):
@@ -68,13 +72,15 @@ class ReadSequencer(wiring.Component):
             "retire": Out(retire_signature()),
             "put":    Out(slot_put(slots)),
             "enable": Out(1),
+            **({"hidden": Out(slot_put(slots))} if shared else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         status, place = self.i.payload.shape(), piece_place(slots=self.slots)
         parked   = data.StructLayout({"valid": 1, "status": status, "place": place})
-        progress = data.StructLayout({"index": 5, "ended": 1})
+        progress = data.StructLayout({"index": 5, "ended": 1,
+                                      **({"told": 1} if self.shared else {})})
         m.submodules.places = places = SlotMemory(place, slots=self.pieces)
         m.submodules.queue = queue = StreamQueue(status, depth=self.pieces)
         m.submodules.reads = reads = Memory(shape=progress, depth=self.slots, init=[])
@@ -147,6 +153,11 @@ class ReadSequencer(wiring.Component):
         ends  = found.status.abort
         if self.shared:
             ends &= ~found.status.hide
+            hides = found.status.abort & found.status.hide
+            m.d.sync += [
+                self.hidden.en.eq(self.enable & goes & hides & ~state.told),
+                self.hidden.slot.eq(event.place.slot),
+            ]
         with m.If(self.enable):
             m.d.comb += [
                 read_w.en.eq(goes),
@@ -161,6 +172,8 @@ class ReadSequencer(wiring.Component):
                     read_w.data.index.eq(state.index + 1),
                     read_w.data.ended.eq(state.ended | ends),
                 ]
+                if self.shared:
+                    m.d.comb += read_w.data.told.eq(state.told | hides)
         with m.Else():
             m.d.comb += [
                 read_w.en.eq(1),

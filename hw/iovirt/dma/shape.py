@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass
 
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .align import DWORD
-from .layouts import number_width, ticket
+from .layouts import number_width, slot_write, ticket
+from .share_layouts import (
+    contained_signature,
+    patch_beat,
+    patched_beat,
+    read_share,
+    write_share,
+)
 
-__all__ = ["DmaShape"]
+__all__ = ["DmaShape", "share_members"]
 
 #: Writes on AXI per class, for each payload slot: a slot is free again once its data has gone out.
 OUTSTANDING_PER_SLOT = 4
@@ -86,3 +95,16 @@ class DmaShape:
     def bus_id_width(self):
         """Width of AXI IDs: the class of a write, the buffer of a read."""
         return max(exact_log2(self.classes), exact_log2(self.pieces))
+
+
+def share_members(shape):
+    """Members of the data path that are only there if functions may be shared."""
+    return {
+        "share_read":   In(slot_write(read_share(), shape.reads)),
+        "share_write":  In(slot_write(write_share(), shape.writes)),
+        "unpatched":    Out(stream.Signature(patch_beat(data_width=shape.data_width,
+                                                        reads=shape.reads))),
+        "patched":      In(stream.Signature(patched_beat(shape.data_width))),
+        "contained":    Out(contained_signature(shape.tickets, shape.reads)),
+        "patches_used": Out(range(shape.patches + 1)),
+    }

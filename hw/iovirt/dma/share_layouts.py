@@ -33,9 +33,18 @@ def write_share():
     })
 
 
-def contained_signature(slots):
-    """Pulse ``valid``: an access of a shared function was not permitted, which stays hidden."""
-    return wiring.Signature({"valid": Out(1), "write": Out(1), "slot": Out(range(slots))})
+def contained_signature(slots, reads=0):
+    """Pulse ``valid``: an access of a shared function was not permitted, which stays hidden.
+
+    With ``reads``, pulse ``abort``: a permitted read of ``abort_slot`` met DECERR, which stays
+    hidden as well. Both may come at once, of different reads.
+    """
+    return wiring.Signature({
+        "valid": Out(1),
+        "write": Out(1),
+        "slot":  Out(range(slots)),
+        **({"abort": Out(1), "abort_slot": Out(range(reads))} if reads else {}),
+    })
 
 
 def patch_beat(*, data_width, reads):
