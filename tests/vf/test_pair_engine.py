@@ -205,6 +205,48 @@ def test_tails_go_neither_back_nor_over_what_was_not_fetched():
     run(bench, testbench)
 
 
+def test_a_tail_or_head_that_stays_where_it_is_is_told_to_nobody():
+    bench = Bench()
+
+    async def testbench(ctx):
+        await bench.put(ctx, 0, **nvme())
+        for side in (0, 1, 0):
+            assert await tail(bench, ctx, 0, side=side)
+        await tail(bench, ctx, 3)
+        await grant(bench, ctx)
+        assert await complete(bench, ctx, 0, 2)
+        for value in (1, 1, 2, 2):
+            assert await tail(bench, ctx, value, side=1)
+        assert await tail(bench, ctx, 3)
+
+    run(bench, testbench)
+    assert [verdict["ring"] for verdict in bench.results["doorbell"]] == [0, 0, 0, 0, 1, 0, 1, 0, 0]
+    # A tail, completions, two heads.
+    assert bench.wakes == [5] * 4
+
+
+def test_a_new_entry_gives_back_to_the_old_owner_what_was_in_flight():
+    bench = Bench()
+
+    async def testbench(ctx):
+        await bench.put(ctx, 0, **nvme())
+        await bench.put(ctx, 1, **nvme(paired=0))
+        for pair in range(2):
+            await tail(bench, ctx, 4, pair=pair)
+            assert await grant(bench, ctx, pair=pair) == 4
+        assert await complete(bench, ctx, 0)
+        await bench.put(ctx, 1, **nvme(owner=7))
+        await bench.put(ctx, 0, **nvme(owner=7))
+        assert not await complete(bench, ctx, 1)
+        await tail(bench, ctx, 2, colour=7)
+        assert await grant(bench, ctx) == 2
+        for _ in range(2):
+            await bench.put(ctx, 0)
+
+    run(bench, testbench)
+    assert bench.completed == [(5, 1), (5, 3), (7, 2)]
+
+
 def test_commands_are_granted_only_while_completions_have_room():
     bench = Bench()
 

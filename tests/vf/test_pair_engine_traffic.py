@@ -100,17 +100,60 @@ def test_ring_accesses_wait_only_for_room_for_completions():
                                           "value": 64})
         await bench.ask(ctx, "grant", {"pair": 0, "limit": 64})
         ctx.set(bench.dut.completed.ready, 0)
-        for slot in range(32):
+        for slot in range(31):
             await bench.ask(ctx, "ring", ring_access(write=1, side=1, offset=16 * slot, length=16))
         await bench.send(ctx, "ring", ring_access())
         await ctx.tick().repeat(100)
-        assert len(bench.results["ring"]) == 32
+        assert len(bench.results["ring"]) == 31
         ctx.set(bench.dut.completed.ready, 1)
         await bench.settle(ctx)
 
     simulate(bench.dut, testbench, background=bench.background)
     bench.check()
-    assert bench.completed == [(5, 1)] * 32
+    assert bench.completed == [(5, 1)] * 31
+
+
+def test_a_write_of_4096_bytes_has_256_completions():
+    bench = Bench(pairs=4)
+
+    async def testbench(ctx):
+        await bench.put(ctx, 0, **nvme(depth=400, cq_depth=400, size_log2=0))
+        for lap in range(4):
+            await bench.ask(ctx, "doorbell", {"read": 0, "pair": 0, "colour": 5, "side": 0,
+                                              "value": 64 * lap + 64})
+            await bench.ask(ctx, "grant", {"pair": 0, "limit": 64})
+            await bench.ask(ctx, "ring", ring_access(offset=512 * lap, length=512))
+        await bench.ask(ctx, "ring", ring_access(write=1, side=1, length=4096))
+        await bench.settle(ctx)
+
+    simulate(bench.dut, testbench, background=bench.background)
+    bench.check()
+    assert bench.completed == [(5, 256)] and bench.denials == []
+
+
+def test_software_sets_a_pair_anew_while_nobody_takes_completions():
+    bench = Bench(pairs=4)
+
+    async def testbench(ctx):
+        for number in range(2):
+            await bench.put(ctx, number, **nvme(depth=200, cq_depth=200))
+            await bench.ask(ctx, "doorbell", {"read": 0, "pair": number, "colour": 5, "side": 0,
+                                              "value": 64})
+            await bench.ask(ctx, "grant", {"pair": number, "limit": 64})
+        ctx.set(bench.dut.completed.ready, 0)
+        for slot in range(31):
+            await bench.ask(ctx, "ring", ring_access(write=1, side=1, offset=16 * slot, length=16))
+        await bench.put(ctx, 1)
+        await bench.send(ctx, "ring", ring_access())
+        await ctx.tick().repeat(100)
+        assert len(bench.results["ring"]) == 31
+        ctx.set(bench.dut.completed.ready, 1)
+        await bench.put(ctx, 0)
+        await bench.settle(ctx)
+
+    simulate(bench.dut, testbench, background=bench.background)
+    bench.check()
+    assert bench.completed == [(5, 1)] * 31 + [(5, 64), (5, 33)]
 
 
 @pytest.mark.parametrize("data_width", [32, 64])

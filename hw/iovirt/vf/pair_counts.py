@@ -9,16 +9,18 @@ from .share_layouts import COUNT_WIDTH, WINDOW, Weaken
 
 __all__ = ["PairCounts"]
 
-#: Most completions that one write can have; the others are odd.
-MOST = 255
+#: Most completions that one write can have, of 16 bytes each; of 8 bytes, the others are odd.
+MOST = 256
 
 
 class PairCounts(wiring.Component):
     """Check tails and heads, grant commands, and count completions.
 
     A tail may move from where it is up to before the oldest entry that was not fetched, a head over
-    what was completed. Never is more granted than requested, than ``WINDOW`` entries that were not
-    fetched, or than completions have room for.
+    what was completed. One that stays where it is is accepted, and nobody hears of it: NVM Express
+    devices report a doorbell that gets the value that it has as an error. Never is more granted
+    than requested, than ``WINDOW`` entries that were not fetched, or than completions have room
+    for. A new entry gives back what was in flight, unless that cannot be known.
 
     Latency is 7 clocks; throughput is 1 operation per clock.
 
@@ -48,9 +50,9 @@ class PairCounts(wiring.Component):
         m = Module()
         i = line(m, self.i, 7)
         m.d.comb += self.o_valid.eq(line(m, self.i_valid, 7)[7])
-        tail, head, unread    = self._guest(m, i)
-        count, more, granted  = self._grant(m, i)
-        done, following, odd  = self._complete(m, i)
+        tail, head, unread, moves = self._guest(m, i)
+        count, more, granted = self._grant(m, i)
+        done, following, odd = self._complete(m, i)
 
         # What is left, from what was known 6 clocks after `i`.
         o, now, state = self.o, i[6], i[6].state
@@ -63,11 +65,11 @@ class PairCounts(wiring.Component):
             o.write.eq(now.ok | reset),
             o.bad.eq(now.bad & (now.client != PairClient.WINDOW)),
             o.odd.eq(odd),
-            o.completed.eq(done),
+            o.completed.eq(Mux(reset, Mux(now.entry.paired & ~now.bad, state.in_flight, 0), done)),
             o.granted.eq(count),
             o.more.eq(more),
-            o.wake.eq(tail | head | (done != 0)),
-            o.ring.eq(head),
+            o.wake.eq(moves | (done != 0)),
+            o.ring.eq(head & moves),
             o.ok.eq(now.ok & ((now.client != PairClient.DOORBELL) | ~now.write | tail | head)),
             o.value.eq(Mux(~now.ok, 0, Mux(now.write, now.value,
                                            Mux(now.side, state.head, state.requested)))),
@@ -87,22 +89,26 @@ class PairCounts(wiring.Component):
         return m
 
     def _guest(self, m, i):
-        """Return whether a tail or a head is accepted, and how many completions are unread then."""
-        rises, falls, left = Signal(), Signal(), Signal(COUNT_WIDTH)
+        """Return whether a tail or a head is accepted, how many completions are unread then, and
+        whether it moves.
+        """
+        rises, falls, left, moves = Signal(), Signal(), Signal(COUNT_WIDTH), Signal()
         any_tail = self.weaken.tail if self.weak else 0
         any_head = self.weaken.head if self.weak else 0
-        accepted, free = Signal(2), Signal(COUNT_WIDTH)
+        accepted, free = Signal(3), Signal(COUNT_WIDTH)
         m.d.sync += [
             rises.eq((i[0].place >= i[0].asked) | any_tail),
             falls.eq(i[0].place <= i[0].state.unread),
             left.eq(i[0].state.unread - i[0].place),
+            moves.eq(i[0].place != Mux(i[0].side, 0, i[0].asked)),
             free.eq(Mux(falls, left, 0)),
         ]
         write = i[1].ok & (i[1].client == PairClient.DOORBELL) & i[1].write
-        m.d.sync += accepted.eq(Cat(write & ~i[1].side & rises,
-                                    write & i[1].side & (falls | any_head)))
+        allowed = Mux(i[1].side, falls | any_head, rises)
+        m.d.sync += accepted.eq(Cat(write & allowed & ~i[1].side, write & allowed & i[1].side,
+                                    write & allowed & moves))
         last = line(m, accepted, 4)[4]
-        return last[0], last[1], line(m, free, 4)[4]
+        return last[0], last[1], line(m, free, 4)[4], last[2]
 
     def _grant(self, m, i):
         """Return how many commands are granted, whether there is room for more, and the tail."""

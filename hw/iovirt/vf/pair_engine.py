@@ -75,7 +75,7 @@ class PairEngine(wiring.Component):
     window : ``In(RegisterPortSignature(...))``
         Registers, see :class:`PairWindow`. Pair n is at 64 n.
     completed : ``Out(...Completed)``
-        Commands that have completed.
+        Commands that have completed, and those that were in flight when their pair got a new entry.
     wake : ``Out``
         Pulse ``valid``: something may be grantable for the guest ``colour``.
     denial : ``Out(...Denial)``
@@ -194,4 +194,8 @@ class PairEngine(wiring.Component):
             if client is PairClient.DOORBELL:
                 m.d.comb += i.p.write.eq(~asked.read)
         wiring.connect(m, window.op, admission.i[PairClient.WINDOW.value])
-        m.d.comb += admission.free[PairClient.WINDOW.value].eq(self.ready)
+        number = PairClient.WINDOW.value
+        m.d.comb += [
+            admission.free[number].eq(results.free[number] & self.ready),
+            results.reserve[number].eq(admission.reserve[number]),
+        ]

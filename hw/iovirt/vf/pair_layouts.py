@@ -122,7 +122,7 @@ class Counted(data.Struct):
     tail:      22
     function:  2
     paired:    1
-    completed: 8
+    completed: INDEX_WIDTH  # or given back by a new entry
     wake:      1   # something may be grantable now
     odd:       1   # completions that nothing was granted for
     bad:       1   # the tables have errors

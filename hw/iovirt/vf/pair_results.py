@@ -1,7 +1,7 @@
 """What the operations of the pair engine tell."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from iovirt.stream import CreditQueue, StreamQueue
@@ -33,12 +33,14 @@ class PairResults(wiring.Component):
     """Tell each client the results of its operations, in order; and others what they mean.
 
     An operation starts only after its results have a place, so no client waits for another one. Of
-    denials, those that find no place are lost.
+    denials, those that find no place are lost. WINDOW has a place for completions of its own, so
+    that ring accesses cannot keep it from software.
 
     Members
     -------
-    free : ``Out(1).array(3)``, ``reserve`` : ``In(1).array(3)``
-        Places for results, by :class:`PairClient`; for RING, one for completions too.
+    free : ``Out(1).array(4)``, ``reserve`` : ``In(1).array(4)``
+        Places for results, by :class:`PairClient`; for RING, one for completions too, for WINDOW
+        only that.
     placed_valid : ``In(1)``, ``placed`` : ``In(Placed)``
         Operations.
     allow : ``In(WINDOW)``
@@ -57,8 +59,8 @@ class PairResults(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "free":             Out(1).array(3),
-            "reserve":          In(1).array(3),
+            "free":             Out(1).array(4),
+            "reserve":          In(1).array(4),
             "placed_valid":     In(1),
             "placed":           In(Placed),
             "allow":            In(WINDOW),
@@ -128,22 +130,30 @@ class PairResults(wiring.Component):
         ]
 
     def _complete(self, m):
-        """Queue completions. Each ring access has a place until it is known to need none."""
-        ends = self.counted_valid & (self.counted.client == PairClient.RING)
-        m.submodules.completed = queue = StreamQueue(Completed, depth=2 * PLACES)
-        wiring.connect(m, queue.o, wiring.flipped(self.completed))
-        places = Signal(range(2 * PLACES + 1))
-        full   = Signal()
-        leaves, unused = queue.o.valid & queue.o.ready, ends & ~queue.i.valid
-        reserve = self.reserve[PairClient.RING.value]
+        """Queue completions. Each operation has a place until it is known to need none."""
+        counted, both = self.counted, (PairClient.RING, PairClient.WINDOW)
+        clients = [client.value for client in both]
+        ends    = [self.counted_valid & (counted.client == client) for client in both]
+        kept = data.StructLayout({"completed": Completed, "window": 1})
+        m.submodules.completed = queue = StreamQueue(kept, depth=2 * PLACES)
+        out, used = self.completed, counted.completed != 0
+        places, taken = Signal(range(2 * PLACES)), Signal()
         m.d.comb += [
-            queue.i.valid.eq(ends & (self.counted.completed != 0)),
-            queue.i.p.colour.eq(self.counted.owner),
-            queue.i.p.count.eq(self.counted.completed),
-            full.eq(places == 2 * PLACES),
+            out.valid.eq(queue.o.valid),
+            queue.o.ready.eq(out.ready),
+            out.payload.eq(queue.o.p.completed),
+            queue.i.valid.eq((ends[0] | ends[1]) & used),
+            queue.i.p.completed.colour.eq(counted.owner),
+            queue.i.p.completed.count.eq(counted.completed),
+            queue.i.p.window.eq(ends[1]),
+            self.free[clients[1]].eq(~taken),
         ]
-        m.d.sync += places.eq(places + reserve - leaves - unused)
-        return full
+        leaves = [out.valid & out.ready & (queue.o.p.window == n) for n in range(2)]
+        m.d.sync += [
+            places.eq(places + self.reserve[clients[0]] - leaves[0] - (ends[0] & ~used)),
+            taken.eq(self.reserve[clients[1]] | (taken & ~leaves[1] & ~(ends[1] & ~used))),
+        ]
+        return places == 2 * PLACES - 1
 
     def _deny(self, m):
         """Queue denials; an address is that of the ring."""

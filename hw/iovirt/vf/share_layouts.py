@@ -321,10 +321,10 @@ class GrantVerdict(data.Struct):
 
 
 class Completed(data.Struct):
-    """Commands of a guest have completed."""
+    """Commands of a guest have completed, or their pair was set anew."""
 
     colour: COLOUR_WIDTH
-    count:  8
+    count:  INDEX_WIDTH
 
 
 class Charge(data.Struct):

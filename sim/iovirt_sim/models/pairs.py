@@ -7,7 +7,7 @@ __all__ = ["WINDOW", "Pair", "Pairs"]
 #: Entries from the oldest unfetched one on that may be granted and not fetched.
 WINDOW = 64
 #: Most completions that one write can have.
-MOST = 255
+MOST = 256
 
 
 @dataclass
@@ -135,7 +135,10 @@ class Pairs:
         self.completed, self.denials, self.wakes = [], [], []
 
     def put(self, number, **fields):
-        """Put an entry in place of the old one."""
+        """Put an entry in place of the old one, whose commands are in flight no more."""
+        old = self.pairs[number]
+        if old.paired and old.in_flight and number not in self.bad:
+            self.completed.append((old.owner, old.in_flight))
         self.bad.discard(number)
         self.pairs[number] = Pair(**fields)
         self.pairs[number].valid &= self.pairs[number].sound()
@@ -191,12 +194,14 @@ class Pairs:
                 return {"ok": 0, "ring": 0}
             found.head    = value
             found.unread -= passed
+            moves = passed != 0
         elif found.tail_passes(value):
+            moves = value != found.requested
             found.requested = value
         else:
             return {"ok": 0, "ring": 0}
-        self.wakes.append(colour)
-        return {"ok": 1, "ring": side, "value": value, "tail": found.tail,
+        self.wakes += [colour] * moves
+        return {"ok": 1, "ring": int(side and moves), "value": value, "tail": found.tail,
                 "function": found.function}
 
     def grant(self, *, pair, limit):
