@@ -203,7 +203,7 @@ class ErrorCause(enum.Enum, shape=5):
     SHARE_KEY             = 26  # DMA of a shared function for no guest, or with a wrong key
     SHARE_ADDRESS         = 27  # DMA of a guest of one to where it must not go: guest frozen
     SHARE_ENTRY           = 28  # ring or list entry of a guest replaced
-    SHARE_DOORBELL        = 29  # doorbell of a guest dropped
+    SHARE_DOORBELL        = 29  # doorbell of a guest dropped, or access to its page failed
     SHARE_COMPLETION      = 30  # completion entry that nothing was granted for
     SHARE_TABLE           = 31  # error in a table of guests or queues
 

@@ -268,7 +268,8 @@ class PioEngine(wiring.Component):
         m.d.comb += [
             ring.valid.eq(error.valid),
             error.ready.eq(ring.ready),
-            record.cause.eq(ErrorCause.PIO_NO_TARGET),
+            # A cause of its own, so that a storm of guests can be masked without losing others.
+            record.cause.eq(ErrorCause.SHARE_DOORBELL),
             *(record[name].eq(error.payload[name]) for name in ("core", "guest", "address")),
         ]
 
