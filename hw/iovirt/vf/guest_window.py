@@ -27,7 +27,8 @@ class GuestWindow(wiring.Component):
 
     The response to a write that changes something comes when everything that was checked against
     the old content has gone on to translation. Reads show what is in the table, and answer an error
-    if that cannot be corrected. Other words read 0.
+    if that cannot be corrected. Other words read 0. Accesses beyond the
+    table answer an error, too.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ class GuestWindow(wiring.Component):
     Members
     -------
     port : ``In(RegisterPortSignature(...))``
-        Accesses. Address bits above the window are not looked at.
+        Accesses. The window is aligned to its size or to 4 KiB, whichever is larger; address bits
+        above that are not looked at.
     write : ``Out(stream.Signature(GuestWrite))``
     read : ``Out(stream.Signature(COLOUR_WIDTH))``
         Read this guest.
@@ -72,11 +74,13 @@ class GuestWindow(wiring.Component):
         lanes  = 64 // self.data_width
         word, part = Signal(_ENTRY - _WORD), Signal(range(lanes))
         guest  = Signal(COLOUR_WIDTH)
-        in_entry, in_state = Signal(), Signal()
+        in_entry, in_state, beyond = Signal(), Signal(), Signal()
+        end    = _ENTRY + exact_log2(self.guests)
         m.d.comb += [
             word.eq(access.address[_WORD:]),
             part.eq(access.address[2:] if lanes == 2 else 0),
-            guest.eq(access.address[_ENTRY:_ENTRY + exact_log2(self.guests)]),
+            guest.eq(access.address[_ENTRY:end]),
+            beyond.eq(access.address[end:max(12, end)].any()),
             in_entry.eq(word < 2),
             in_state.eq((word == 2) & (part == 0)),
         ]
@@ -98,9 +102,11 @@ class GuestWindow(wiring.Component):
                 with m.If(request.valid):
                     m.next = "CHOOSE"
             with m.State("CHOOSE"):
-                m.d.sync += [response.p.data.eq(0), response.p.error.eq(0)]
+                m.d.sync += [response.p.data.eq(0), response.p.error.eq(beyond)]
                 m.next = "RESPOND"
-                with m.If(access.write & in_entry):
+                with m.If(beyond):
+                    m.next = "RESPOND"
+                with m.Elif(access.write & in_entry):
                     with m.If(guest != staged_guest):
                         m.d.sync += staged.eq(0)
                     m.d.sync += staged_guest.eq(guest)
