@@ -40,7 +40,8 @@ def encode_template(template, slots):
         "align":              _log2(template.aligned_to),
         "no_cross":           _log2(template.within) if template.within else 0,
         "last_slot":          template.last_slot,
-        "max_entries":        template.max_entries,
+        "max_entries":        template.max_entries % 512,  # 512 are all that a page can have
+        "second":             placement.second if placement is not None else 0,
         "opcode_enable":      template.opcodes is not None,
         "opcode_byte":        template.opcodes.byte if template.opcodes else 0,
         "keep":               template.keep_byte,
@@ -64,8 +65,6 @@ def _fill(template, placement, selectors, addresses, values):
 
     if template.selectors[0] is None and template.opcodes:
         fill(selectors, 0, byte=template.opcodes.byte)
-    if template.selectors[2] is None:
-        fill(selectors, 2, byte=4 * placement.second)
     for number, dword in enumerate(placement.pointers):
         if template.addresses[number] is None and dword is not None:
             fill(addresses, number, dword=dword, max_length=NO_LIMIT)

@@ -57,7 +57,7 @@ def _list_of(stage, fields, checked):
             result = result | (checked[n] & what(n, fields[n]))
         return result
 
-    near   = pick(lambda n, field: (field.dword[1:4] == stage.token.p) if n > 1 else C(0, 1))
+    near   = pick(lambda n, field: field.dword[1:4] == stage.token.p)
     length = Mux(pick(lambda n, field: field.length_dword[:4] == stage.token.l1),
                  stage.l1, stage.l2)
     full   = pick(lambda n, field: field.length_form == LengthForm.FULL32)

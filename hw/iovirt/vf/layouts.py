@@ -121,7 +121,8 @@ class TemplateWord(data.Struct):
     align:              4         # log2 of the alignment of a list, in bytes
     no_cross:           4         # log2 of the block that a list may not leave, in bytes
     last_slot:          1         # the last slot of a PRP list's page may be data
-    max_entries:        12        # of a list; 0: as many as `no_cross` allows
+    max_entries:        9         # of a list; 0: as many as `no_cross` allows
+    second:             4         # Dword that decides the class, with selector 0's and a length's
     opcode_enable:      1
     opcode_byte:        7
     keep:               6         # first byte that a replaced entry keeps
@@ -134,4 +135,3 @@ class TemplateWord(data.Struct):
     addresses:          data.ArrayLayout(AddressField, ADDRESSES)
     zero_mask:          32        # bit n: bytes 2n and 2n + 1 become 0
     values:             data.ArrayLayout(ValueField, VALUES)
-    reserved:           1

@@ -38,9 +38,11 @@ def _check_deciding_bytes(template):
     dwords = {selector.byte // 4 for selector in template.selectors}
     if template.opcodes:
         dwords.add(template.opcodes.byte // 4)
-    if len(dwords) > 2:
-        _fail(template, "selector", "be, with the opcode, in at most two doublewords of the entry",
-              sorted(4 * dword for dword in dwords))
+    items = (*measured(template), *template.values)
+    length = {item.length.byte // 4 for item in items if item.length is not None}
+    if len(dwords - length) > 2:
+        _fail(template, "selector", "be, with the opcode, in at most two doublewords of the entry "
+              "besides that of the length", sorted(4 * dword for dword in dwords))
 
 
 def _check_address(template, key, field):

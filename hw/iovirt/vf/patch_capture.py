@@ -131,6 +131,7 @@ class PatchCapture(wiring.Component):
                 token.widen.eq((taps.partial == Partial.WIDEN) & ~(taps.handler == Handler.RING)
                                | (taps.partial == Partial.WIDEN) & ~taps.once),
                 token.k0.eq(taps.selectors[0].byte[2:6]),
+                token.l0.eq(taps.addresses[0].length_dword[:4]),
                 token.p.eq(taps.addresses[0].dword[1:4]),
                 token.l1.eq(taps.addresses[2].length_dword[:4]),
                 self.main.selectors[0].eq(taps.selectors[0]),
@@ -169,7 +170,7 @@ class PatchCapture(wiring.Component):
 
         lows = Cat(row[64 * n:64 * n + 12] for n in range(lanes))
         dword("k0", taps.selectors[0].byte[2:6])
-        dword("k1", taps.selectors[2].byte[2:6])
+        dword("k1", taps.second)
         dword("l0", taps.addresses[0].length_dword)
         dword("v0", taps.values[0].dword)
         half("l1", taps.addresses[2].length_dword)

@@ -116,8 +116,9 @@ class PatchJudge(wiring.Component):
         template, token = self.select, stage.token
 
         def byte_at(number):
-            word = Mux(number[2:6] == token.k0, stage.k0, stage.k1)
-            return word.word_select(number[:2], 8)
+            k0, l0, k1 = (word.word_select(number[:2], 8)
+                          for word in (stage.k0, stage.l0, stage.k1))
+            return Mux(number[2:6] == token.k0, k0, Mux(number[2:6] == token.l0, l0, k1))
 
         found = Signal(3)
         for n, selector in enumerate(template.selectors):

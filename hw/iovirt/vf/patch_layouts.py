@@ -56,6 +56,7 @@ class Token(data.Struct):
     allow:    1   # in a ring
     widen:    1   # parts may be given
     k0:       4   # Dword of the first tap
+    l0:       4   # Dword of the length
     p:        3   # lane of the first pointer
     l1:       4   # Dword of the first length of a list
 
@@ -118,7 +119,7 @@ def chosen(**select):
 #: Bits of a template that are looked at while the beats pass, ...
 TAP_BITS = chosen(
     valid=True, entry_size=True, handler=True, partial=True, once=True, last_slot=True,
-    alternative_enable=True, alternative=True, selectors={0: True, 2: {"byte": True}},
+    second=True, alternative_enable=True, alternative=True, selectors={0: True},
     addresses={0: {"dword": True, "length_dword": True}, 1: {"dword": True},
                2: {"length_dword": True}, 3: {"length_dword": True}},
     values={0: {"dword": True, "parameter": True}, 1: {"dword": True, "parameter": True}})

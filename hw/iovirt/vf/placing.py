@@ -22,7 +22,7 @@ class Placement:
     lists:     tuple  # lengths of lists, at the third and the fourth address
     length:    object  # of transfers
     numbers:   tuple  # of the values, and their parameters
-    second:    int    # that decides the class, besides the first selector's
+    second:    int    # that decides the class, besides the first selector's and the length's
 
 
 def place_templates(templates):
@@ -56,7 +56,7 @@ def _place(template, other):
             taps = _taps(template, addresses, other)
             if taps is not None:
                 return Placement(addresses=addresses, values=values, numbers=numbers,
-                                 **taps, **_deciding(template, other))
+                                 **taps, **_deciding(template, other, taps["length"]))
     extra = f" and of its alternative {other.name!r}" if other else ""
     raise TemplateError(
         f"{template.path}: addresses and values{extra} must fit the places of hardware: the first "
@@ -120,10 +120,7 @@ def _pointers(addresses, other):
             taken = _merge(taken, [field and field.byte // 4 for field in theirs[:2]])
             if taken is None:
                 return None
-        taken = list(taken)
-        # The second address of the alternative has the second pointer, if it is a list.
-        if theirs[1] is not None and theirs[1].rule in CHECKED and taken[1] is None:
-            taken[1] = theirs[1].byte // 4
+    taken = list(taken)
     for field in wanted:
         if field.byte // 4 not in taken:
             if None not in taken:
@@ -148,19 +145,19 @@ def _lists(addresses, other):
     return tuple(taken)
 
 
-def _deciding(template, other):
-    """Order the selectors so that the third one says where the second doubleword is."""
-    selectors, opcodes = list(template.selectors), template.opcodes
-    both = [template, *([other] if other else [])]
-    used = [selector.byte // 4 for one in both for selector in one.selectors]
-    used += [one.opcodes.byte // 4 for one in both if one.opcodes]
+def _deciding(template, other, length):
+    """Find the doublewords that decide the class: the first selector's, a second one, and that of
+    the length, which is there anyway.
+    """
+    both = [one for one in (template, other) if one is not None]
+    used = {selector.byte // 4 for one in both for selector in one.selectors}
+    used |= {one.opcodes.byte // 4 for one in both if one.opcodes}
+    selectors, opcodes = template.selectors, template.opcodes
     first = (selectors[0].byte if selectors else opcodes.byte if opcodes else 0) // 4
-    rest  = sorted(set(used) - {first})
+    rest  = sorted(used - {first} - ({length.byte // 4} if length is not None else set()))
     if len(rest) > 1:
         raise TemplateError(f"{template.path}: alternative must look, together with this one, at "
-                            f"two doublewords to find the class, not {sorted(set(used))!r}")
-    second = rest[0] if rest else first
-    if len(selectors) == 3 and selectors[2].byte // 4 != second:
-        selectors[1:] = selectors[:0:-1]
-    selectors += [None] * (3 - len(selectors))
-    return {"selectors": tuple(selectors), "second": second}
+                            "two doublewords to find the class, besides that of the length, not "
+                            f"{sorted(used)!r}")
+    return {"selectors": (*selectors, *[None] * (3 - len(selectors))),
+            "second": rest[0] if rest else first}

@@ -55,7 +55,8 @@ _HEADER = (
     ("align", 4),               # log2 of the alignment of a list's first entry, in bytes
     ("no_cross", 4),            # log2 of the block that a list may not leave, in bytes (12)
     ("last_slot", 1),           # slot 511 of a PRP list may hold a data pointer
-    ("max_entries", 12),        # entries of a list, 0 = no limit but no_cross
+    ("max_entries", 9),         # entries of a list, 0 = no limit but no_cross
+    ("second", 4),              # for hardware: where it finds what decides the class
     ("opcode_enable", 1),
     ("opcode_byte", 7),
     ("keep", 6),                # first byte kept in a replaced entry
@@ -117,16 +118,15 @@ def _place():
             table[prefix + name] = (at, width)
             at += width
 
-    add("", _HEADER)                                            # bits   0 ..  58
+    add("", _HEADER)                                            # bits   0 ..  59
     for n in range(3):
-        add(f"selector{n}.", _SELECTOR)                         # bits  59 + 24 n, to 130
-    add("", [(f"class{n}", 3) for n in range(32)])              # bits 131 +  3 n, to 226
+        add(f"selector{n}.", _SELECTOR)                         # bits  60 + 24 n, to 131
+    add("", [(f"class{n}", 3) for n in range(32)])              # bits 132 +  3 n, to 227
     for n in range(4):
-        add(f"address{n}.", _ADDRESS)                           # bits 227 + 43 n, to 398
-    add("", [("zero_mask", 32)])                                # bits 399 .. 430, bit n: bytes 2n
+        add(f"address{n}.", _ADDRESS)                           # bits 228 + 43 n, to 399
+    add("", [("zero_mask", 32)])                                # bits 400 .. 431, bit n: bytes 2n
     for n in range(2):
-        add(f"value{n}.", _VALUE)                               # bits 431 + 40 n, to 510
-    add("", [("reserved", 1)])                                  # bit  511
+        add(f"value{n}.", _VALUE)                               # bits 432 + 40 n, to 511
     if at != 512:
         raise AssertionError(f"template words must have 512 bits, not {at}")
     return table
