@@ -80,7 +80,22 @@ def test_exactly_the_allowed_commands_of_an_nvme_pass():
             else:
                 passed.add((opcode, fuse, psdt))
     assert passed == ({(opcode, 0, 0) for opcode in (0x00, 0x01, 0x02, 0x05, 0x08, 0x09)}
-                      | {(opcode, 0, 1) for opcode in (0x01, 0x02, 0x05, 0x08, 0x09)})
+                      | {(opcode, 0, 1) for opcode in (0x01, 0x02, 0x05, 0x09)})
+
+
+@pytest.mark.parametrize("opcode, bits", [
+    (opcode, 1 << n) for opcode in (0x01, 0x02, 0x05, 0x08) for n in range(8)] + [(0x08, 0xFF)])
+def test_commands_for_more_than_their_blocks_are_refused(opcode, bits):
+    # Bit 7 with Write Zeroes: the whole namespace. The others: directives, command extensions.
+    assert not patch("nvme_prp", sqe(opcode))[1]
+    assert patch("nvme_prp", sqe(opcode, rest=place(b400=bits)))[1]
+
+
+@pytest.mark.parametrize("opcode", [0x01, 0x02, 0x05, 0x08])
+def test_flags_of_blocks_stay(opcode):
+    # LR, FUA, PRINFO, DEAC, STC.
+    value, replaced = patch("nvme_prp", sqe(opcode, rest=place(b408=0xFF)))
+    assert not replaced and take(value, 51, 1) == 0xFF
 
 
 @pytest.mark.parametrize("opcode, kinds, moved", [

@@ -10,12 +10,13 @@ from iovirt.vf.share_layouts import Kind
 from .patch_bench import Read, World, expected, run
 
 
-def command(opcode, flags=0, *, prp1=0x5000, prp2=0x6000, slba=100, blocks=8, cdw10=None, kind=0):
+def command(opcode, flags=0, *, prp1=0x5000, prp2=0x6000, slba=100, blocks=8, cdw10=None, kind=0,
+            more=0):
     entry = bytearray(random.Random(prp1).randbytes(64))
     entry[:2] = opcode, flags
     entry[24:32], entry[32:40] = prp1.to_bytes(8, "little"), prp2.to_bytes(8, "little")
     entry[40:48] = slba.to_bytes(8, "little")
-    entry[48:50] = (blocks - 1).to_bytes(2, "little")
+    entry[48:51] = (blocks - 1 | more << 16).to_bytes(3, "little")
     if cdw10 is not None:
         entry[40:44] = cdw10.to_bytes(4, "little")
     if flags >> 6 == 1:
@@ -38,10 +39,12 @@ SGL = [command(opcode, 0x40, prp1=HIGH | 0x5000 + low, prp2=length, kind=kind)
            (0x00, 0x20, 0x30, 0x10))]
 FLAGS = [command(opcode, flags) for opcode, flags in itertools.product(
     (0, 1, 2, 4, 5, 8, 9, 12, 0x7F, 0x80), (0, 1, 3, 0x04, 0x40, 0x80, 0xC0))]
+MORE = [command(opcode, flags, more=1 << bit) for opcode, flags, bit in itertools.product(
+    (0, 1, 2, 5, 8, 9), (0, 0x40), range(8))]
 
 
 @pytest.mark.parametrize("width, commands, most", [
-    (256, PRP, 1.0), (512, RANGES + OFFSET, 1.0), (256, SGL, .9), (128, FLAGS, .9)])
+    (256, PRP, 1.0), (512, RANGES + OFFSET, 1.0), (256, SGL, .9), (128, FLAGS, .9), (64, MORE, .9)])
 def test_commands_at_the_corners_come_out_as_the_interpreter_says(width, commands, most):
     world = World(("nvme_prp",))
     reads = []

@@ -75,7 +75,7 @@ def good_command(width):
     entry = bytearray(choice.randbytes(64))
     entry[:2] = 2, 0
     entry[40:48] = (100).to_bytes(8, "little")
-    entry[48:50] = (7).to_bytes(2, "little")
+    entry[48:51] = (7).to_bytes(3, "little")
     return bytes(entry)
 
 

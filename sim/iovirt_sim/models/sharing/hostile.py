@@ -70,4 +70,5 @@ class HostileRing:
                             (1 << 64) - size, (1 << 64) - 1, 1 << 63))
         entry[40:48] = (block & (1 << 64) - 1).to_bytes(8, "little")
         entry[48:50] = (size - 1).to_bytes(2, "little")
+        entry[50] = max(entry[50], 224) - 224   # mostly 0: else the command is refused
         return bytes(entry)

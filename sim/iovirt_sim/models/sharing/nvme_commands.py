@@ -48,6 +48,8 @@ def _touch_blocks(device, issuer, start, count):
 
 def _blocks(device, issuer, entry, opcode, psdt):
     start, count = entry.number(40, 8), entry.number(48, 2) + 1
+    if opcode == ZEROES and entry.number(50, 1) & 0x80:  # NSZ: the namespace, whatever the blocks
+        start, count = 0, device.blocks
     _touch_blocks(device, issuer, start, count)
     if opcode in (ZEROES, VERIFY):
         return

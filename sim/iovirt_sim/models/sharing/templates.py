@@ -67,7 +67,9 @@ def _nvme_prp(last_slot):
     return pack({
         **_entry("nvme_prp", last_slot), "alternative_enable": 1, "alternative": 1,
         **group("selector1", byte=0, mask=0xff, value=FLUSH),
-        **_class_table({(1, 1, 0, None): 2, (1, 1, 1, None): 3, (2, 1, None, None): 1,
+        # CDW12: not the whole namespace (NSZ of Write Zeroes), no directive, no extension
+        **group("selector2", byte=50, mask=0xff, value=0),
+        **_class_table({(1, 1, 0, 1): 2, (1, 1, 1, None): 3, (2, 1, None, 1): 1,
                         (3, 1, None, None): 4}),
         **group("address0", dword=6, wide=1, classes=classes(1), force_low=2, **length),
         **group("address1", dword=8, wide=1, classes=classes(1), force_low=3, child=2,
@@ -82,7 +84,7 @@ def _nvme_sgl(last_slot):
         **_entry("nvme_sgl", last_slot),
         **group("selector1", byte=39, mask=0xff, value=0),
         **group("selector2", byte=39, mask=0xef, value=0x20),
-        **_class_table({(1, 1, None, None): 2, (2, 1, 1, 0): 1, (2, 1, 0, 1): 5}),
+        **_class_table({(2, 1, 1, 0): 1, (2, 1, 0, 1): 5}),
         **group("address0", dword=6, wide=1, classes=classes(1), max_length=15),
         **group("address1", dword=6, wide=1, classes=classes(5), force_low=3, child=3,
                 rule=RULES["typed_list"], length_dword=8, length_form=LENGTH_FORMS["full32"],
