@@ -36,7 +36,7 @@ class Rig:
         driver.open()
         driver.open_pages()
         driver.scheduler(**{"most": 4095, "burst": 64, "quantum": 16, **scheduler})
-        self.tails = dict.fromkeys(range(1, guests + 1), 0)
+        self.tails, self.reads = dict.fromkeys(range(1, guests + 1), 0), 0
         for guest in self.tails:
             self._memory(guest)
             driver.pair(guest, PairEntry(guest, slots["nvme_prp"], DEPTH, DEPTH,
@@ -133,8 +133,12 @@ class Rig:
 
     def fetch(self, guest, slot, count=1):
         """Append the read of entries; return the number of the operation."""
-        return self.system.tlp(Tlp.read(self.ring(guest, 0, 64 * slot), 64 * count, rid=RID,
-                                        tag=(guest * DEPTH + slot) % 256))
+        return self._read(self.ring(guest, 0, 64 * slot), 64 * count)
+
+    def _read(self, address, length):
+        # Data have the tags below 256.
+        self.reads += 1
+        return self.system.tlp(Tlp.read(address, length, rid=RID, tag=256 + self.reads % 768))
 
     def complete(self, guest, slot):
         """Append the write of a completion."""
@@ -143,8 +147,7 @@ class Rig:
     def move(self, guest, slot, pages, *, write):
         """Append the data of a command, and the read of its list."""
         if pages > 2:
-            self.system.tlp(Tlp.read(self.place(guest, "prp_list", (PAGES - 1) * PAGE),
-                                     8 * (pages - 1), rid=RID, tag=(guest * DEPTH + slot) % 256))
+            self._read(self.place(guest, "prp_list", (PAGES - 1) * PAGE), 8 * (pages - 1))
         at = self._data(slot, pages)
         spa = self.system.frame(DATA + guest * PAGES) + at
         self.system.dma(RID, self.place(guest, "data", at), pages * PAGE, spa, write=write,
