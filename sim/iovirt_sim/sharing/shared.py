@@ -48,7 +48,7 @@ class SharedSystem(NvmeSystem):
         self.rng = random.Random(seed)
         self.tenants, self.next_pair, self.key_bits = {}, 0, key_bits
         self.sharing = SharingDriver(self)
-        device = self.connect(1, 0x1000_0000, shared=True, **options)
+        device = self.connect(1, 0x1000_0000, shared=True, **{"namespaces": 8, **options})
         self.sharing.wait_ready()
         self.sharing.open(offset_bits, key_bits)
         self.program.monitor(offset_bits, key_bits, strict=strict)
@@ -144,31 +144,36 @@ class SharedSystem(NvmeSystem):
         tenant.resets.append(done)
         return done
 
-    def campaign(self, commands, *, stall=3000, resets=8, patience=100):
+    def campaign(self, commands, *, stall=3000, resets=8, patience=5, hopeless=1000):
         """Let each driver do so many commands; return the events.
 
         Guests that are frozen are set running again after ``stall`` clocks without a completion,
-        or, every ``resets`` times, are reset. Nobody else may be stuck for ``patience`` stalls.
+        or, every ``resets`` times, are reset; so are those that are stuck for ``patience`` stalls,
+        because the device did not read their entries as it should. There may not be more resets
+        than ``hopeless``.
         """
         goal = {number: guest.counts()["completed"] + commands
                 for number, guest in self.guests.items()}
         self._go_on(goal, goal)
-        collected, frozen_before, waited = [], 0, 0
-        while waited < patience:
+        collected, thawed, waited, done = [], 0, 0, 0
+        while done <= hopeless:
             events, stuck = self.wait(stall=stall)
             collected += events
             if not stuck:
                 return collected
             tenants = {self.guests[number].values["guest"] for number in stuck}
-            frozen = [number for number in tenants if self.sharing.state(number)[0] != "run"]
+            frozen = {number for number in tenants if self.sharing.state(number)[0] != "run"}
             waited = 0 if frozen else waited + 1
-            for number in frozen:
-                frozen_before += 1
-                if resets and frozen_before % resets == 0:
-                    self.reset_guest(number, bound=10_000)
-                    self._go_on(goal, [d.number for d in self.tenants[number].drivers])
-                else:
-                    self.sharing.set_state(number, "run")
+            thawed += len(frozen)
+            again = frozen if resets and thawed % resets == 0 else set()
+            if waited == patience:
+                again, waited = tenants, 0
+            for number in again:
+                self.reset_guest(number, bound=10_000)
+                self._go_on(goal, [d.number for d in self.tenants[number].drivers])
+            for number in frozen - again:
+                self.sharing.set_state(number, "run")
+            done += len(again)
         raise RuntimeError(f"Drivers {stuck} must not be stuck for ever")
 
     def _go_on(self, goal, numbers):

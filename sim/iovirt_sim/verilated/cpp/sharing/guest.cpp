@@ -83,10 +83,12 @@ void Guest::fill() {
         place(entry);
         --todo_, ++made;
     }
-    if (made) {
-        odd_doorbells();
-        ring_tail();
-    }
+    if (!made) return;
+    if (!odd_doorbells()) return ring_tail();
+    u64 epoch = epoch_;
+    world_.timers.in(4 * options.poll, [=] {
+        if (epoch == epoch_) ring_tail();
+    });
 }
 
 void Guest::place(const GuestEntry& entry) {

@@ -113,7 +113,8 @@ class Guest {
     virtual void completed(unsigned id, unsigned status) = 0;
     virtual void forgotten() {}
     virtual void before_look() {}
-    virtual void odd_doorbells() {}
+    // Whether the right one has to wait.
+    virtual bool odd_doorbells() { return false; }
 
     void step();
     void look();
@@ -198,7 +199,7 @@ class HostileGuest : public Guest {
     bool make(GuestEntry& entry) override;
     void completed(unsigned id, unsigned status) override;
     void before_look() override;
-    void odd_doorbells() override;
+    bool odd_doorbells() override;
 
   private:
     u64 pointer();

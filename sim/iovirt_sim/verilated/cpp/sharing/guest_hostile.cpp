@@ -87,8 +87,8 @@ void HostileGuest::before_look() {
     world_.memory.write(options.sq + 64 * slot + at, at < 40 ? pointer() : random_.next());
 }
 
-void HostileGuest::odd_doorbells() {
-    if (!random_.chance(options.bells)) return;
+bool HostileGuest::odd_doorbells() {
+    if (!random_.chance(options.bells)) return false;
     ++counts.odd_doorbells;
     u64 depth = options.depth, bad = depth + random_.below(4);
     switch (random_.below(7)) {
@@ -110,6 +110,7 @@ void HostileGuest::odd_doorbells() {
             store(options.bells_from + 4 * random_.below(room), random_.below(depth));
         }
     }
+    return random_.below(2);
 }
 
 void HostileGuest::completed(unsigned, unsigned) {

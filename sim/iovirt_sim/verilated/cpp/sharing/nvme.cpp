@@ -154,7 +154,7 @@ void Nvme::fetch(NvmeQueue& q) {
         if (count > options.ahead - ahead) count = u32(options.ahead - ahead);
         if (count > q.depth - q.fetch) count = q.depth - q.fetch;
         if (!count) return;
-        u32 more = q.number && odd(options.prefetch) ? u32(options.prefetch) : 0;
+        u32 more = q.number && odd(options.prefetch, q.number) ? u32(options.prefetch) : 0;
         if (more > q.depth - q.fetch - count) more = q.depth - q.fetch - count;
         if (more) ++counts.odd;
         u32 from = q.fetch;
@@ -178,7 +178,7 @@ void Nvme::fetch_some(NvmeQueue& q, u32 from, u32 count) {
     counts.entries_fetched += count;
     u64 life = q.life;
     unsigned number = q.number;
-    bool pieces = q.number && options.pieces < 64 && random_.chance(options.odd_share);
+    bool pieces = q.number && odd(options.pieces < 64, q.number);
     if (!pieces) {
         ++counts.fetches;
         Dma r;

@@ -34,6 +34,7 @@
     X(touch, 0)            /* bytes moved at the start of each part of the data; 0: all */        \
     X(touch_queues, ~u64(0)) /* those of which that is so (a bit each) */                          \
     X(odd_share, 256)      /* of 256: how often an odd device is odd */                            \
+    X(odd_queues, ~u64(0)) /* those that it is odd on (a bit each) */                              \
     X(always_link, 0)      /* odd: slot 511 of a list always is a link */                          \
     X(honour_low, 0)       /* odd: PRP2 and list entries may have offsets */                       \
     X(pieces, 64)          /* odd: entries are fetched in pieces of this size */                   \
@@ -161,7 +162,10 @@ class Nvme {
     void enable();
     void disable();
     void doorbell(u64 number, u32 value);
-    bool odd(u64 option) { return option && random_.chance(options.odd_share); }
+    bool odd_on(unsigned queue) const { return options.odd_queues >> (queue & 63) & 1; }
+    bool odd(u64 option, unsigned queue) {
+        return option && odd_on(queue) && random_.chance(options.odd_share);
+    }
 
     // Fetching
     void pump();

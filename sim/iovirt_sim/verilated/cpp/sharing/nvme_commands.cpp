@@ -40,7 +40,7 @@ void Nvme::start(NvmeQueue& q, const NvmeEntry& entry) {
         return;
     }
     ++counts.commands;
-    if (!odd(options.reread)) {
+    if (!odd(options.reread, q.number)) {
         execute(std::move(c));
         return;
     }
@@ -56,7 +56,7 @@ void Nvme::start(NvmeQueue& q, const NvmeEntry& entry) {
 void Nvme::read(NvmeWork c, u64 address, u32 length, Use use, std::function<void(Dma&)> done) {
     Dma r;
     r.address = address, r.length = length, r.use = use;
-    r.issuer = u16(c->issuer), r.queue = u16(c->queue), r.at = odd(options.translated) ? 2 : 0;
+    r.issuer = u16(c->issuer), r.queue = u16(c->queue), r.at = odd(options.translated, c->queue) ? 2 : 0;
     r.done = [this, c, done = std::move(done)](Dma& d) {
         if (!alive(*c)) return;
         if (d.status || d.poisoned) c->status = TRANSFER_ERROR;
@@ -116,7 +116,7 @@ void Nvme::move(NvmeWork c) {
         if (touch && part.length > touch) part.length = u32(touch);
         if (part.address == NvmePart::NOWHERE || !part.length) continue;
         ++c->pending;
-        bool forged = odd(options.foreign_mask);
+        bool forged = odd(options.foreign_mask, c->queue);
         counts.odd += forged;
         u64 address = forged ? (part.address & ~options.foreign_mask) |
                                (options.foreign & options.foreign_mask) : part.address;

@@ -13,14 +13,14 @@ void Nvme::complete(const NvmeCommand& c) {
     if (found == completion_.end() || queue == submission_.end()) return;
     ++counts.completed;
     u32 head = queue->second.head;
-    if (c.queue && odd(options.forge_head)) head = u32(random_.next()) & 0xffff, ++counts.odd;
+    if (c.queue && odd(options.forge_head, c.queue)) head = u32(random_.next()) & 0xffff, ++counts.odd;
     std::array<u8, 16> bytes{};
     auto put = [&](unsigned at, u64 value, unsigned size) { memcpy(&bytes[at], &value, size); };
     put(0, c.result, 4), put(8, head, 2), put(10, c.queue, 2), put(12, c.id(), 2);
     put(14, u64(c.status) << 1, 2);
     post(found->second, bytes);
-    if (c.queue && odd(options.duplicate)) post(found->second, bytes), ++counts.odd;
-    if (c.queue && odd(options.stray)) {
+    if (c.queue && odd(options.duplicate, c.queue)) post(found->second, bytes), ++counts.odd;
+    if (c.queue && odd(options.stray, c.queue)) {
         put(12, random_.next() & 0xffff, 2);
         post(found->second, bytes);
         ++counts.odd;
@@ -66,7 +66,7 @@ void Nvme::flush(NvmeCompletions& q) {
 }
 
 void Nvme::write_completions(NvmeCompletions& q, u32 slot, std::vector<u8> bytes, u32 count) {
-    bool beyond = q.number && odd(options.next_lap);
+    bool beyond = q.number && odd(options.next_lap, q.number);
     counts.odd += beyond;
     u64 at = q.base + 16 * (slot + beyond);
     u32 length = u32(bytes.size()), cut = options.completions == 2 ? 12 : length;
@@ -85,7 +85,7 @@ void Nvme::write_completions(NvmeCompletions& q, u32 slot, std::vector<u8> bytes
             };
         dma.start(std::move(w));
     }
-    if (q.number && odd(options.write_ring)) {
+    if (q.number && odd(options.write_ring, q.number)) {
         for (auto& [number, queue] : submission_) {
             if (queue.completion != q.number || !number) continue;
             Dma w;

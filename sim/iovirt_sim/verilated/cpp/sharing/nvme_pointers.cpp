@@ -22,7 +22,7 @@ void Nvme::walk_prp(NvmeWork c) {
     c->rest -= size;
     if (!c->rest) return found_parts(c);
     u64 offset = second % PAGE;
-    bool honours = options.honour_low != 0;
+    bool honours = options.honour_low && odd_on(c->queue);
     if (c->rest <= PAGE - (honours ? offset : 0)) {
         if (offset && !honours && options.strict_lists) return end(c, BAD_OFFSET);
         c->parts.push_back({honours ? second : second - offset, u32(c->rest)});
@@ -43,7 +43,7 @@ void Nvme::read_list(NvmeWork c) {
         from = from / step * step, to = std::min(512u, from + step);
     }
     ++counts.list_reads;
-    if (odd(options.write_list)) {
+    if (odd(options.write_list, c->queue)) {
         Dma w;
         w.write = true, w.address = c->page + 8 * from, w.length = 8, w.use = USE_FORGED;
         w.issuer = u16(c->issuer), w.data.assign(8, 0xBD);
@@ -58,13 +58,13 @@ void Nvme::read_list(NvmeWork c) {
 }
 
 void Nvme::walk_list(NvmeWork c) {
-    bool honours = options.honour_low != 0;
+    bool honours = options.honour_low && odd_on(c->queue);
     while (c->rest) {
         auto found = c->slots.find(c->slot);
         if (found == c->slots.end()) return read_list(c);
         u64 entry = found->second, offset = entry % PAGE;
         if (offset && !honours && options.strict_lists) return end(c, BAD_OFFSET);
-        if (c->slot == LINK && (options.always_link || c->rest > PAGE)) {
+        if (c->slot == LINK && ((options.always_link && odd_on(c->queue)) || c->rest > PAGE)) {
             if (++c->hops > MOST_LISTS) return end(c, BAD_FIELD);
             c->page = entry - offset, c->slot = 0;
             c->slots.clear();
