@@ -37,13 +37,14 @@ def play(sim, name, commands, *, off=(), honest=2, hostile=3, seed=1):
     sim.set(weaken=0)
     sim.clear_memory()
     system = SharedSystem(sim, CONFIG, templates=TEMPLATES, seed=seed, **{
-        "touch": 8, "touch_queues": (1 << hostile) - 1 << 1, "latency": 20, **device})
+        "touch": 8, "touch_queues": (1 << hostile) - 1 << 1, "latency": 20,
+        "odd_queues": (1 << hostile) - 1 << 1, **device})
     rates = Rates(weight=4)
     for n in range(hostile):
         system.add(kind="hostile", rates=rates, **{"seed": 100 * seed + n, **how})
     tenants = [system.add(kind="linux", most_blocks=32) for _ in range(honest)]
     sim.set(weaken=weakness(*off))
-    events = system.campaign(commands // hostile)
+    events = system.campaign(commands // hostile, honest=min(commands // hostile, 300))
     return system, tenants, events
 
 

@@ -144,15 +144,16 @@ class SharedSystem(NvmeSystem):
         tenant.resets.append(done)
         return done
 
-    def campaign(self, commands, *, stall=3000, resets=8, patience=5, hopeless=1000):
-        """Let each driver do so many commands; return the events.
+    def campaign(self, commands, *, honest=None, stall=3000, resets=8, patience=5, hopeless=1000):
+        """Let each driver do so many commands, honest ones only ``honest``; return the events.
 
         Guests that are frozen are set running again after ``stall`` clocks without a completion,
-        or, every ``resets`` times, are reset; so are those that are stuck for ``patience`` stalls,
-        because the device did not read their entries as it should. There may not be more resets
-        than ``hopeless``.
+        or, every ``resets`` times, are reset. So are hostile ones that are stuck for ``patience``
+        stalls, because the device did not read their entries as it should; honest ones must go on.
+        There may not be more stalls than ``hopeless`` for other reasons.
         """
-        goal = {number: guest.counts()["completed"] + commands
+        share = {"linux": commands if honest is None else honest}
+        goal = {number: guest.counts()["completed"] + share.get(guest.kind, commands)
                 for number, guest in self.guests.items()}
         self._go_on(goal, goal)
         collected, thawed, waited, done = [], 0, 0, 0
@@ -164,16 +165,18 @@ class SharedSystem(NvmeSystem):
             tenants = {self.guests[number].values["guest"] for number in stuck}
             frozen = {number for number in tenants if self.sharing.state(number)[0] != "run"}
             waited = 0 if frozen else waited + 1
+            done += not frozen
             thawed += len(frozen)
             again = frozen if resets and thawed % resets == 0 else set()
-            if waited == patience:
-                again, waited = tenants, 0
+            if waited % patience == patience - 1:
+                again = {self.guests[number].values["guest"] for number in stuck
+                         if self.guests[number].kind != "linux"}
+                waited = 0 if again else waited
             for number in again:
                 self.reset_guest(number, bound=10_000)
                 self._go_on(goal, [d.number for d in self.tenants[number].drivers])
             for number in frozen - again:
                 self.sharing.set_state(number, "run")
-            done += len(again)
         raise RuntimeError(f"Drivers {stuck} must not be stuck for ever")
 
     def _go_on(self, goal, numbers):

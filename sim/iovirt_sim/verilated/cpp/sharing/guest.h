@@ -203,6 +203,7 @@ class HostileGuest : public Guest {
 
   private:
     u64 pointer();
+    u64 content(u64 page, u64 at);
     void scan();
 
     bool filled_ = false;

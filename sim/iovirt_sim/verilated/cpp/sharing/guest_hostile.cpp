@@ -4,11 +4,12 @@
 namespace {
 
 constexpr u64 PAGE = 4096;
-constexpr u64 OFFSETS[] = {0, 0, 0, 4, 8, 16, 72, 0x200, 0x800, 0xff0, 0xff8, 0xffc, 0xfff, 0x1f8, 3840, 3848};
+constexpr u64 OFFSETS[] = {0, 0, 0, 4, 8, 16, 56, 72, 120, 0x200, 0x800, 0xff0, 0xff8, 0xffc, 0xfff, 0x1f8, 3840, 3848};
 constexpr unsigned OPCODES[] = {0, 1, 2, 5, 8, 9, 12, 4, 0x0d, 0x0e, 0x19, 0x79, 0x7d, 0x80, 0xff};
 constexpr u64 SIZES[] = {1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 64, 129, 2048, 2049, 65536};
-constexpr u64 LENGTHS[] = {0, 16, 32, 64, 4096, 8192, 0xffff'ffff, 24, 512};
-constexpr unsigned TYPES[] = {0, 0x20, 0x30, 0x30, 0x10, 0x40, 0x01, 0xf0};
+constexpr u64 LENGTHS[] = {0, 16, 16, 16, 32, 64, 4096, 8192, 0xffff'ffff, 24, 512};
+constexpr u64 STRADDLING[] = {8, 56, 120, 504, 568, 1016};   // descriptors over 64 bytes
+constexpr unsigned TYPES[] = {0, 0, 0x20, 0x30, 0x30, 0x30, 0x10, 0x40, 0x01, 0xf0};
 constexpr unsigned OPEN_KEY = 6;   // no kind of any address
 
 template <class T, std::size_t N> T pick(Random& random, const T (&from)[N]) {
@@ -50,6 +51,13 @@ u64 HostileGuest::pointer() {
                                                      pages.size(), options.unmapped, options.wild});
 }
 
+// Pages have lists of pointers, or of descriptors that begin at 0 or at 8 mod 16.
+u64 HostileGuest::content(u64 page, u64 at) {
+    u64 kind = page / PAGE & 3, second = kind == 1 ? 8 : 0;
+    if (!options.sgl || kind == 3 || at % 16 != second) return pointer();
+    return pick(random_, LENGTHS) | u64(pick(random_, TYPES)) << 56;
+}
+
 bool HostileGuest::make(GuestEntry& entry) {
     for (unsigned at = 0; at < 64; at += 8) put(entry, at, random_.next(), 8);
     bool usual = !random_.chance(24);
@@ -60,7 +68,12 @@ bool HostileGuest::make(GuestEntry& entry) {
     put(entry, 2, counts.submitted & 0xffff, 2);
     put(entry, 4, random_.chance(200) ? options.nsid : random_.below(8), 4);
     for (unsigned at : {16, 24, 32}) put(entry, at, pointer(), 8);
-    if (sgl) put(entry, 32, pick(random_, LENGTHS), 4), put(entry, 39, pick(random_, TYPES), 1);
+    if (sgl) {
+        put(entry, 32, pick(random_, LENGTHS), 4), put(entry, 39, pick(random_, TYPES), 1);
+        u64 word = pointer();
+        if (random_.chance(128)) word = (word & ~(PAGE - 1)) | pick(random_, STRADDLING);
+        put(entry, 24, word, 8);
+    }
     u64 size = random_.chance(200) ? SIZES[random_.below(12)] : pick(random_, SIZES), limit = options.blocks;
     u64 blocks[] = {0, 1, limit - size, limit - size + 1, limit, random_.below(limit),
                     u64(0) - size, ~u64(0), u64(1) << 63};
@@ -74,11 +87,11 @@ void HostileGuest::before_look() {
     if (!filled_) {
         filled_ = true;
         for (u64 page : pages)
-            for (u64 at = 0; at < PAGE; at += 8) world_.memory.write(page + at, pointer());
+            for (u64 at = 0; at < PAGE; at += 8) world_.memory.write(page + at, content(page, at));
     }
     for (u64 n = 0; n < options.scribble; ++n) {
-        u64 at = random_.below(PAGE / 8) * 8;
-        world_.memory.write(pages[random_.below(pages.size())] + at, pointer());
+        u64 at = random_.below(PAGE / 8) * 8, page = pages[random_.below(pages.size())];
+        world_.memory.write(page + at, content(page, at));
     }
     if (!options.scribble || !counts.in_flight) return;
     u64 back = random_.below(counts.in_flight) + 1;

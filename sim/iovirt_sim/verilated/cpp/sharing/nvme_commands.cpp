@@ -190,6 +190,10 @@ void Nvme::ranges(NvmeWork c) {
         else medium(c);
     };
     u64 second = c->number(32, 8) & ~u64(4095);
+    if (c->entry[1] >> 6) {   // one descriptor, of data
+        if (c->entry[39] || c->number(32, 4) < left) return end(c, BAD_FIELD);
+        second = at + first;
+    }
     read(c, at, first, USE_RANGES, [=](Dma& d) { take(0, d); });
     if (left > first)
         read(c, second, left - first, USE_RANGES, [=](Dma& d) { take(first, d); });
