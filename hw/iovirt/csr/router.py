@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .port import RegisterPortSignature
 
-__all__ = ["PageRouter", "check_pages"]
+__all__ = ["PageRouter", "aligned_blocks", "check_pages"]
 
 
 def check_pages(pages, address_width):
@@ -18,6 +18,21 @@ def check_pages(pages, address_width):
                              f"have {address_width} bits, not {page!r}")
         if known.count(page) > 1:
             raise ValueError(f"Page {page} must be served by one port, not by several")
+
+
+def aligned_blocks(pages):
+    """Return ``(first page, log2 of pages)`` of the aligned blocks that ``pages`` consist of.
+
+    A block is one comparison of upper bits; a window of n pages has at most 2 log2 n of them.
+    """
+    blocks, left = [], set(pages)
+    while left:
+        first, size = min(left), 0
+        while first % (2 << size) == 0 and left.issuperset(range(first, first + (2 << size))):
+            size += 1
+        blocks.append((first, size))
+        left.difference_update(range(first, first + (1 << size)))
+    return blocks
 
 
 class PageRouter(wiring.Component):
@@ -43,7 +58,7 @@ class PageRouter(wiring.Component):
     def __init__(self, *, pages, data_width, address_width):
         port = RegisterPortSignature(data_width=data_width, address_width=address_width)
         check_pages(pages, address_width)
-        self.pages = [sorted(numbers) for numbers in pages]
+        self.blocks = [aligned_blocks(numbers) for numbers in pages]
         super().__init__({"i": In(port), "o": Out(port).array(len(pages))})
 
     def elaborate(self, platform):
@@ -51,13 +66,13 @@ class PageRouter(wiring.Component):
         request, response = self.i.request, self.i.response
 
         # Targets that know the access, one register each; all clear means refuse.
-        chosen, routed = Signal(len(self.pages)), Signal()
+        chosen, routed = Signal(len(self.blocks)), Signal()
         page = request.p.address[12:]
         with m.If(request.valid & ~routed):
             m.d.sync += [
                 routed.eq(1),
-                chosen.eq(Cat(Cat(page == number for number in numbers).any()
-                              for numbers in self.pages)),
+                chosen.eq(Cat(Cat(page[size:] == first >> size for first, size in blocks).any()
+                              for blocks in self.blocks)),
             ]
 
         # The refusal is a target, too, with a state of its own.
