@@ -81,7 +81,7 @@ def expected(world, read):
     for at, number in _entries(read, template.size):
         words = [word for word in range(at // 8, (at + template.size) // 8) if 0 <= word < 512]
         if void and (read.kind != Kind.RING or (read.replace and read.blank)):
-            result |= dict.fromkeys(words, bytes(8) if read.kind == Kind.RING else poison)
+            result |= dict.fromkeys(words, poison)
             continue
         if template.handler == "prp_list":
             pointer = int.from_bytes(read.page[at:at + 8], "little")

@@ -130,7 +130,7 @@ def check_share(model, sent, verdict, answer, share):
 
 
 def context(model, sent, verdict, answer, denied):
-    """Return what the patcher has to know. If it gives zeros, it need not know how to patch."""
+    """Return what the patcher has to know. If all is poison, it need not know how to patch."""
     ring, known = verdict.parts["kind"] == KINDS["ring"], answer and answer["valid"]
     first = sent["iova"] >> 2 & 1023
     made = {"kind": verdict.parts["kind"], "colour": verdict.parts["colour"],

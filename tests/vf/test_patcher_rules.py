@@ -20,6 +20,7 @@ from .patch_bench import (
     Read,
     World,
     access,
+    expected,
     run,
     set_up,
 )
@@ -103,6 +104,17 @@ def test_a_defence_that_is_off_is_off_as_in_the_model(off):
     choice = random.Random(str(off))
     world  = World(off=off)
     run(world, [random_read(world, choice) for _ in range(16)], 128, seed=1)
+
+
+@pytest.mark.parametrize("width", [64, 512])
+@pytest.mark.parametrize("name", ["nvme_prp", "e1000e_rx"])
+def test_ring_of_which_nothing_is_known_has_no_address_of_the_manager(name, width):
+    # The context of such a read tells no template, and no size of entries.
+    world = World()
+    read  = Read(0, Kind.RING, bytes(PAGE), 0, 63, replace=1, blank=1, allow=0)
+    assert set(expected(world, read).values()) == {world.owner(read).poison.to_bytes(8, "little")}
+    run(world, [read, Read(world.slots[name], Kind.RING, bytes(PAGE), 8, 41, replace=1, blank=1)],
+        width)
 
 
 def test_unused_pointer_passes_without_its_defence():

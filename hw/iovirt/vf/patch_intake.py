@@ -100,11 +100,15 @@ class PatchIntake(wiring.Component):
         place  = beat.base[1:]  # of the first lane, in units of 8 bytes
         offset, position, ahead = Signal(signed(5)), Signal(9), Signal(signed(11))
         pages, listed, void = Signal(), Signal(), Signal()
+        empty = Signal()
         mask, first, number = Signal(3), Signal(9), Signal(signed(11))
         m.d.comb += [
             pages.eq(context.kind == Kind.PRP_LIST),
             listed.eq(fill_kind(context.kind, *LISTS)),
             void.eq(context.replace | beat.synth),
+            # Of a ring that nothing is known of, each 8 bytes may be an address: zeros would be
+            # one of the manager.
+            empty.eq((void & listed) | (context.replace & context.blank)),
             position.eq(place + offset),
             mask.eq((1 << context.size_log2[:2]) - 1),
             # A piece may begin before the read does, by what fills the row of the bus.
@@ -120,9 +124,9 @@ class PatchIntake(wiring.Component):
         return [
             *(getattr(job, name).eq(getattr(context, name)) for name in same),
             job.size.eq(context.size_log2),
-            job.mode.whole.eq(pages | (void & listed) | (context.replace & context.blank)),
+            job.mode.whole.eq(pages | empty),
             job.mode.pages.eq(pages & ~void),
-            job.mode.poison.eq(void & listed),
+            job.mode.poison.eq(empty),
             job.void.eq(void),
             job.offset.eq(offset),
             job.position.eq(position),

@@ -16,7 +16,7 @@ __all__ = ["ADDRESS_BITS", "CLASS_BITS", "LANE_BITS", "LISTS", "NOTHING_OFF", "S
 class Mode(data.Struct):
     """How the beats of a piece are treated: by entries, or all lanes alike."""
 
-    whole:  1  # all lanes alike: pages (pointers of a PRP list), poison, else zeros
+    whole:  1  # all lanes alike: pages (pointers of a PRP list) or poison
     pages:  1
     poison: 1
     bar:    1  # the last slot of a page may not be a page

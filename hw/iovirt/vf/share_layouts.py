@@ -228,8 +228,8 @@ class ReadContext(data.Struct):
     template:  3
     size_log2: 3
     shift:     4            # log2 of the block size of the queue
-    replace:   1            # give nothing of memory: replaced entries, poison, or zeros
-    blank:     1            # with `replace`: zeros, as nothing is known of the ring
+    replace:   1            # give nothing of memory: replaced entries or poison
+    blank:     1            # with `replace`: poison, as nothing is known of the ring
     first:     10           # first Dword of the read in its page
     last:      10           # last Dword
     allow:     WINDOW       # RING: bit n: entry n of those that the read touches may be given

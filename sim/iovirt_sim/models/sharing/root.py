@@ -122,10 +122,10 @@ class Root:
         return self._contained(parts, length)
 
     def _contained(self, parts, length):
-        """Answer in place of memory: zeros, but poison where the device expects pointers."""
+        """Answer in place of memory: zeros, but poison where the device may expect pointers."""
         if "contain" in self.off:
             return None
-        if parts.kind not in LISTS:
+        if parts.kind not in LISTS | {KINDS["ring"]}:
             return Data.plain(bytes(length))
         return self._poison(parts, length)
 
