@@ -28,8 +28,8 @@ class _Unmapped(set):
     def add(self, page):
         super().add(page)
         system, memory = self.memory.system, self.memory
-        system.platform.domain(memory.domain).unmap(page * PAGE)
-        system.invalidate(memory.domain, page * PAGE)
+        system.platform.domain(memory.domain).unmap(memory.base + page * PAGE)
+        system.invalidate(memory.domain, memory.base + page * PAGE)
         system.platform.fence()
         system.run()
 

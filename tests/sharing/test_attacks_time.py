@@ -45,7 +45,7 @@ def test_a13_one_guest_starves_another(make):
             world.driver.scheduler(most=8, burst=2, quantum=2)
         for colour, weight in zip((1, 2), weights, strict=True):
             rate(world, colour, weight=weight)
-        flood(world, 60)
+        flood(world, 25)
         counts = [granted(world, colour) for colour in (1, 2)]
         return counts[1] / sum(counts)
 
