@@ -63,7 +63,7 @@ class AttributionCheck(wiring.Component):
     Members
     -------
     settings : ``In(AddressSettings)``
-        Of ``offset_bits`` only bits 3:0 are looked at.
+        Of ``offset_bits`` only bits 3:0 are looked at; ``key_bits`` count 1 clock later.
     i : ``In(stream.Signature(CheckRequest, always_ready=True))``
         Requests.
     shared : ``In(1)``, ``rule`` : ``In(FunctionRule)``
@@ -93,13 +93,15 @@ class AttributionCheck(wiring.Component):
         """Return whether the defence ``name`` is switched off."""
         return self.weaken[name] if self.weak else C(0, 1)
 
-    def _key_mask(self):
-        return Cat(self.settings.key_bits > n for n in range(KEY_WIDTH))
-
     def elaborate(self, platform):
         m = Module()
         running = Signal(CHECK_LATENCY)
-        m.d.sync += running.eq(Cat(self.i.valid, running))
+        # The mask is kept: what it depends on rests, and what depends on it is long.
+        mask = Signal(KEY_WIDTH)
+        m.d.sync += [
+            running.eq(Cat(self.i.valid, running)),
+            mask.eq(Cat(self.settings.key_bits > n for n in range(KEY_WIDTH))),
+        ]
 
         shift, upper = self.settings.offset_bits[:4], self.i.p.iova[32:]
         request, shared = Signal(CheckRequest), Signal()
@@ -111,7 +113,7 @@ class AttributionCheck(wiring.Component):
             # A pair number has 10 bits, so bit 32 of the offset is its last one.
             far.eq(Cat(upper[n] & (shift > n) for n in range(1, 15)).any()),
         ]
-        looked = self._look(m, request, self.rule, shared, fields, far)
+        looked = self._look(m, request, self.rule, shared, fields, far, mask)
         m.d.comb += self.table.valid.eq(running[1])
 
         # The rest waits for the table.
@@ -120,14 +122,14 @@ class AttributionCheck(wiring.Component):
             m.d.sync += looked.eq(before)
         m.submodules.late = late = DelayLine(CheckRequest, clocks=CHECK_LATENCY)
         m.d.comb += [late.i.eq(self.i.p), self.o.valid.eq(running[-1])]
-        self._judge(m, looked, late.o)
+        self._judge(m, looked, late.o, mask)
         return m
 
-    def _look(self, m, request, rule, shared, fields, far):
+    def _look(self, m, request, rule, shared, fields, far, mask):
         """Split the address; find the guest; 1 clock more for what needs comparing."""
         guard, kind, colour = fields[0], Signal(Kind), fields[4:12]
         key, rest = fields[12:12 + KEY_WIDTH], fields[12 + KEY_WIDTH:]
-        mask, guest = self._key_mask(), Signal(10)
+        guest = Signal(10)
         m.d.comb += kind.eq(fields[1:4])
         with m.Switch(rule.mode):
             with m.Case(FunctionMode.COLOUR):
@@ -182,9 +184,9 @@ class AttributionCheck(wiring.Component):
         ]
         return looked
 
-    def _judge(self, m, looked, request):
+    def _judge(self, m, looked, request, mask):
         """Compare with what the table knows, then decide."""
-        found, mask = self.table.found, self._key_mask()
+        found = self.table.found
         known, device_id, base = Signal(_Looked), Signal(24), Signal(10)
         exists, broken, right, frozen = Signal(), Signal(), Signal(), Signal()
         same_key = ~((found.entry.key & mask) ^ looked.key).any() | self._off("key")
