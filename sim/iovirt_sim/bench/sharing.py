@@ -106,14 +106,14 @@ def reset(sim, config, *, hung):
         for slot in range(16):
             rig.fetch(1, slot)
         rig.program.wait()
-    # The completions of the guest come among the data of the others.
+        # The device completes the commands while the guest is drained.
+        for slot in range(16):
+            rig.complete(1, slot)
     for slot in range(16):
         for guest in rig.tails:
             if guest != 1:
                 rig.fetch(guest, slot)
                 rig.move(guest, slot, 1, write=True)
-        if not hung:
-            rig.complete(1, slot)
     return rig.driver.reset_guest(1, 0x777, bound=BOUND)
 
 
