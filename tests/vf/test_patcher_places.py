@@ -112,6 +112,18 @@ max_length = 4096
 """
 
 
+#: Entries of 8 bytes: a page has 512 of them.
+EIGHT = TOP.replace("64", "8") + """
+[[class]]
+name = "all"
+[[address]]
+name    = "buffer"
+byte    = 0
+classes = ["all"]
+rule    = "data"
+"""
+
+
 def entries(choice, **bytes_):
     """Yield entries that have one of the given numbers at each place."""
     while True:
@@ -141,3 +153,10 @@ def test_list_of_an_alternative_is_judged_by_its_own_pointer(tmp_path):
     (tmp_path / "other.toml").write_text(OTHER)
     judge(World([tmp_path / "ring.toml"]), "ring", random.Random(2), b1=(0x40,), b39=(0, 0x20),
           b24=(0, 8, 16, 24), b25=(0, 0xF, 0xFF), b32=(0x10, 0x40), b33=(0,), b34=(0,), b35=(0,))
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_entries_beyond_the_window_are_refused_however_many_a_read_has(width, tmp_path):
+    (tmp_path / "ring.toml").write_text(EIGHT)
+    page = random.Random(3).randbytes(4096)
+    run(World([tmp_path / "ring.toml"]), [Read(0, Kind.RING, page, 0, 1023)], width)

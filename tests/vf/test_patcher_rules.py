@@ -10,6 +10,7 @@ from iovirt.vf.patch_intake import PatchIntake
 from iovirt.vf.patcher import Patcher
 from iovirt.vf.share_layouts import Kind
 from iovirt_sim.harness import simulate
+from iovirt_sim.models.sharing.layout import TABLE
 
 from .patch_bench import (
     GUESTS,
@@ -104,6 +105,40 @@ def test_a_defence_that_is_off_is_off_as_in_the_model(off):
     choice = random.Random(str(off))
     world  = World(off=off)
     run(world, [random_read(world, choice) for _ in range(16)], 128, seed=1)
+
+
+def test_a_template_that_breaks_is_not_used_for_entries_that_wait():
+    dut, world = patcher(64), World()
+    table = dut._templates._words._table
+    page, got = good_command(1), []
+
+    async def source(ctx):
+        await set_up(ctx, dut, world)
+        ctx.set(dut.context.data, {"kind": Kind.RING, "colour": 1, "key": 5, "size_log2": 3,
+                                   "first": 0, "last": 15, "allow": 1, "shift": 9})
+        ctx.set(dut.context.en, 1)
+        await ctx.tick()
+        ctx.set(dut.context.en, 0)
+        for n in range(8):
+            ctx.set(dut.i.p, {"data": int.from_bytes(page[8 * n:8 * n + 8], "little"), "slot": 0,
+                              "base": 2 * n, "first": n == 0, "last": n == 7})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+        # The verdict waits: nothing leaves. One bit says that PRP2 is an address.
+        await ctx.tick().repeat(40)
+        number, bit = divmod(TABLE["address1.enable"][0], 64)
+        ctx.set(table.data[number], ctx.get(table.data[number]) ^ 1 << bit + bit // 8)
+        await ctx.tick().repeat(200)
+        ctx.set(dut.o.ready, 1)
+        ctx.set(dut.charge.ready, 1)
+        while len(got) < 8:
+            (item,) = await ctx.tick().sample(dut.o.p).until(dut.o.valid)
+            got.append(item.data)
+
+    simulate(dut, source)
+    poison = world.layout.poison(5, 1)
+    assert got[0] & 0xFF == 2 and got[4:] == [poison] * 4
 
 
 @pytest.mark.parametrize("width", [64, 512])

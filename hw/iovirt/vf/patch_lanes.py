@@ -42,6 +42,8 @@ class PatchLanes(wiring.Component):
         Of each entry that the piece has whole.
     lane_en : ``Out(1)``, ``lane_place`` : ``Out(3)``, ``lane`` : ``In(TemplateWord)``
         To the template store and from it.
+    usable : ``In(8)``
+        Templates with the right parity; entries of others become poison.
     settings : ``In(AddressSettings)``
         Layout of addresses.
     o : ``Out(stream.Signature(patched_beat(data_width)))``
@@ -62,6 +64,7 @@ class PatchLanes(wiring.Component):
             "lane_en":    Out(1),
             "lane_place": Out(3),
             "lane":       In(TemplateWord),
+            "usable":     In(8),
             "settings":   In(AddressSettings),
             "o":          Out(stream.Signature(patched_beat(data_width))),
             "charge":     Out(stream.Signature(Charge)),
@@ -105,6 +108,8 @@ class PatchLanes(wiring.Component):
                 row.eq(self.beats.p.data),
                 item.job.eq(job),
                 item.verdict.eq(verdict),
+                item.verdict.poison.eq(verdict.poison
+                                       | ~self.usable.bit_select(verdict.template, 1)),
                 item.torn.eq(steps.torn),
                 item.position.eq(steps.position),
                 item.done.eq(steps.done),

@@ -39,14 +39,14 @@ class PieceSteps:
     def __init__(self, m, job, *, lanes, step, last, name):
         self.offset   = Signal(signed(5), name=f"{name}_offset")
         self.position = Signal(9, name=f"{name}_position")
-        self.number   = Signal(signed(8), name=f"{name}_number")
+        self.number   = Signal(signed(11), name=f"{name}_number")
         self.size     = Signal(4, name=f"{name}_size")
         self.ends     = Signal(name=f"{name}_ends")
         self.done     = Signal(name=f"{name}_done")
         self.torn     = Signal(name=f"{name}_torn")
         self.inside   = Signal(name=f"{name}_inside")
         offset, position = Signal(signed(5)), Signal(9)
-        number, head     = Signal(signed(8)), Signal()
+        number, head     = Signal(signed(11)), Signal()
         headless, end    = Signal(), Signal(signed(6))
         first_offset = job.offset.as_value().as_signed()
         m.d.comb += [

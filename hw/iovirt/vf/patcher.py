@@ -180,6 +180,7 @@ class Patcher(wiring.Component):
             templates.lane_en.eq(lanes.lane_en),
             templates.lane_place.eq(lanes.lane_place),
             lanes.lane.eq(templates.lane),
+            lanes.usable.eq(templates.usable),
             templates.map_en.eq(judge.map_en),
             templates.map_place.eq(judge.map_place),
             templates.opcode.eq(judge.opcode),

@@ -19,7 +19,8 @@ class TemplateStore(wiring.Component):
 
     Software's copy is in a memory with parity. All readers but that of opcode maps have their bits
     in small memories, which are refreshed from it, word after word, and always again. A word with a
-    wrong parity is not used: its template counts as invalid until software writes it again.
+    wrong parity is not used: its template counts as invalid until software writes it again, and
+    readers that have begun with it have what was there before.
 
     A write takes effect within 1500 clocks, word by word: a template should be invalid, or not be
     used, while it is written.
@@ -105,7 +106,7 @@ class TemplateStore(wiring.Component):
                 m.d.sync += self.usable.bit_select(scanned[3:], 1).eq(good)
 
         for name, bits in self._parts.items():
-            self._part(m, name, bits, fresh, scanned, words.data)
+            self._part(m, name, bits, fresh & whole, scanned, words.data)
         return m
 
     def _part(self, m, name, bits, fresh, scanned, word):
