@@ -130,6 +130,23 @@ def third_is(text, name):
         max_length = 4096\n""")
 
 
+@pytest.mark.parametrize("rule", ["prp2", "prp_list"])
+def test_ring_and_list_agree_on_the_last_slot(rule, write):
+    text = RING
+    if rule == "prp_list":
+        text = change(text, "rule = \"none\"", """rule = "prp_list"\nclasses = ["idle"]
+            child = "pages"\naligned_to = 8\nlength = { byte = 48, form = "low16" }""")
+        text = change(text, "rule = \"prp2\"\nreference = \"first\"\nchild = \"pages\"",
+                      "rule = \"data\"")
+        text = change(text, "last_slot = true", "")
+        text = change(text, "shift = \"queue\" }\n[[address]]\nname = \"third\"",
+                      "shift = \"queue\" }\nmax_length = 65536\n[[address]]\nname = \"third\"")
+    else:
+        text = change(text, "last_slot = true", "last_slot = false")
+    ring, _ = write(ring=text, pages=PAGES)
+    refuse([ring], r"child must have last_slot = False as this one, not True as 'pages'")
+
+
 def test_one_device_has_one_list_of_a_kind(write):
     other = third_is(change(RING, "\"plain\"", "\"plain\""), "range")
     typed = TYPED + """[[address]]\nname = "a"\nbyte = 0\nclasses = ["one"]\nrule = "typed_list"

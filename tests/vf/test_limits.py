@@ -29,6 +29,8 @@ def test_what_fits_has_places(tmp_path):
     ("keep_byte = 2", "keep_byte = 3", "replace.keep_bytes must end in the doubleword of byte 3"),
     ("byte = 1", "byte = 9", r"selector must be, with the opcode, in at most two doublewords"),
     ("byte = 32", "byte = 52\nbits = 32", r"address\[2\]\.byte must be a multiple of 8, not 52"),
+    ("rule = \"none\"", "classes = [\"move\"]\nrule = \"prp_list\"\nchild = \"pages\"\n"
+     "aligned_to = 8\nlength = { byte = 48, form = \"low16\" }", r"address\[2\]\.rule must be 'prp2'"),
     ("aligned_to = 8", "aligned_to = 16", r"address\[1\]\.aligned_to must be 8 with rule = 'prp2'"),
     ("width = 32", "width = 20", r"value\[0\]\.width must be 1, 16, 32 or 64"),
     ("op = \"force\"", "op = \"max\"", None),

@@ -93,7 +93,7 @@ def _check_references(template, templates):
             raise TemplateError(f"{template.path}: {key}.child must be a {CHILDREN[address.rule]} "
                                 f"with rule = {address.rule!r}, not {child.name!r}, a "
                                 f"{child.handler}")
-        if address.rule == "prp2" and child.last_slot != template.last_slot:
+        if child.handler == "prp_list" and child.last_slot != template.last_slot:
             raise TemplateError(f"{template.path}: {key}.child must have last_slot = "
                                 f"{template.last_slot!r} as this one, not {child.last_slot!r} as "
                                 f"{child.name!r}")

@@ -48,7 +48,10 @@ def _check_deciding_bytes(template):
 def _check_address(template, key, field):
     if field.byte % 8:
         _fail(template, key + "byte", "be a multiple of 8", field.byte)
-    if field.rule in ("prp_list", "prp2") and field.aligned_to != 8:
+    if field.rule == "prp_list":
+        _fail(template, key + "rule", "be 'prp2' for the list of a transfer: hardware checks no "
+              "other against links", field.rule)
+    if field.rule == "prp2" and field.aligned_to != 8:
         _fail(template, key + "aligned_to", f"be 8 with rule = {field.rule!r}", field.aligned_to)
     if field.rule == "range_list" and field.aligned_to != 16:
         _fail(template, key + "aligned_to", "be 16 with rule = 'range_list'", field.aligned_to)
@@ -122,7 +125,7 @@ def _check_lists(template):
             _fail(template, "address", f"have one list for each class: {one.name!r} and "
                   f"{other.name!r} are both in", both)
     for field in template.addresses:
-        if field.rule != "prp2" and field.rule != "prp_list":
+        if field.rule != "prp2":
             continue
         for other in lists:
             if set(field.classes) & set(other.classes):
