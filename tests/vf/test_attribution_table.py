@@ -104,9 +104,9 @@ class Run:
 
 def test_nothing_of_an_old_owner_leaves_once_the_guest_is_quarantined():
     for stall in False, True:
-        run = Run(8, stall)
+        run = Run(5, stall)
         simulate(run.dut, run.software, background=[run.device, run.translation])
-        assert set(run.seen) == set(run.owners) and len(run.seen) > 60
+        assert set(run.seen) == set(run.owners) and len(run.seen) > 40
 
 
 def test_a_denied_address_freezes_the_guest_in_the_table():

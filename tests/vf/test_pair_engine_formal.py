@@ -179,11 +179,11 @@ def test_nothing_is_permitted_to_others():
 @pytest.mark.formal
 def test_an_entry_is_given_once_between_its_grants():
     spec = FetchSpec(depth=5)
-    check_bounded(spec, free=spec.free, depth=10)
+    check_bounded(spec, free=spec.free, depth=9)
 
 
 @pytest.mark.formal
 @pytest.mark.parametrize("depth, cq_depth", [(5, 4), (4, 6)])
 def test_counts_keep_the_rules(depth, cq_depth):
     spec = CountSpec(depth=depth, cq_depth=cq_depth)
-    check_bounded(spec, free=spec.free, depth=10)
+    check_bounded(spec, free=spec.free, depth=9)

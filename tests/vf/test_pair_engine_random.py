@@ -89,7 +89,7 @@ class Traffic:
 
 
 GAPS = {"none": {}, "some": dict.fromkeys(["ring", "doorbell", "grant", "completed"], 2),
-        "stalls": {"ring": 1, "doorbell": 30, "grant": 40, "completed": 12, "denial": 60}}
+        "stalls": {"ring": 1, "doorbell": 15, "grant": 20, "completed": 8, "denial": 40}}
 
 
 @pytest.mark.parametrize("seed, data_width, gaps", [(1, 32, "none"), (2, 64, "some"),
@@ -124,13 +124,13 @@ def test_random_traffic_is_judged_like_in_the_model(seed, data_width, gaps):
             for word in range(5):
                 await bench.read(ctx, number, word)
 
-    counts = {"ring": 300, "doorbell": 140, "grant": 100}
+    counts = {"ring": 150, "doorbell": 70, "grant": 50}
     simulate(bench.dut, window, *(client(*item) for item in counts.items()),
              background=bench.background, deadline=30_000)
     bench.check()
     results = bench.results
     assert {name: len(found) for name, found in results.items()} == counts
-    assert sum(found["allow"] not in (0, (1 << 64) - 1) for found in results["ring"]) > 5
-    assert sum(found["count"] for found in results["grant"]) > 50
-    assert sum(count for _, count in bench.completed) > 5
+    assert sum(found["allow"] not in (0, (1 << 64) - 1) for found in results["ring"]) > 3
+    assert sum(found["count"] for found in results["grant"]) > 30
+    assert sum(count for _, count in bench.completed) > 3
     assert {cause for cause, *_ in bench.denials} == {"ODD"}

@@ -28,9 +28,9 @@ def test_no_client_waits_until_another_one_takes_its_verdicts(stuck):
             waiting["sent"] += ready
 
     async def testbench(ctx):
-        await ctx.tick().repeat(500)
+        await ctx.tick().repeat(300)
         assert 16 <= waiting["sent"] <= 20
-        for _ in range(20):
+        for _ in range(5):
             for name in offers.keys() - {stuck}:
                 await bench.ask(ctx, name, offers[name])
         await bench.put(ctx, 3, **nvme())
@@ -81,7 +81,7 @@ def test_others_have_their_turn_while_rings_are_accessed_in_each_clock():
 
     async def testbench(ctx):
         await ctx.tick().repeat(50)
-        for _ in range(10):
+        for _ in range(5):
             start = bench.clock
             await bench.ask(ctx, "grant", {"pair": 31, "limit": 1})
             assert bench.clock - start < 110
@@ -202,16 +202,17 @@ def test_accesses_beyond_the_table_answer_an_error():
     simulate(bench.dut, testbench, background=bench.background)
 
 
-@pytest.mark.parametrize("field, value", [
-    ("depth", 1), ("depth", 4097), ("size_log2", 4), ("cq_depth", 0), ("cq_depth", 4097),
-    ("cq_size_log2", 5)])
-def test_a_pair_that_cannot_be_is_invalid(field, value):
+def test_a_pair_that_cannot_be_is_invalid():
     bench = Bench(pairs=4)
 
     async def testbench(ctx):
-        await bench.put(ctx, 0, **nvme(**{field: value}))
-        data, error = await bench.access(ctx, 0)
-        assert not data & 1 and not error
-        assert (await bench.ask(ctx, "ring", ring_access()))["valid"] == 0
+        for field, value in (("depth", 1), ("depth", 4097), ("size_log2", 4), ("cq_depth", 0),
+                             ("cq_depth", 4097), ("cq_size_log2", 5)):
+            await bench.put(ctx, 0, **nvme())
+            assert (await bench.ask(ctx, "ring", ring_access()))["valid"] == 1
+            await bench.put(ctx, 0, **nvme(**{field: value}))
+            data, error = await bench.access(ctx, 0)
+            assert not data & 1 and not error, (field, value)
+            assert (await bench.ask(ctx, "ring", ring_access()))["valid"] == 0, (field, value)
 
     simulate(bench.dut, testbench, background=bench.background)

@@ -6,7 +6,7 @@ import pytest
 
 from iovirt_sim.harness import simulate
 
-from .scheduler_bench import DRAIN, FREEZE, OFF, QUARANTINE, RUN, SchedulerBench, make
+from .scheduler_bench import DRAIN, FREEZE, OFF, QUARANTINE, RUN, SchedulerBench, make, run_long
 
 COMMANDS, BYTES, COMPLETED = range(3)
 
@@ -22,10 +22,6 @@ COMMANDS, BYTES, COMPLETED = range(3)
 def test_wrong_parameters(change, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         make(**change)
-
-
-def run(bench, *testbenches):
-    simulate(bench.dut, *testbenches, background=bench.background())
 
 
 def test_commands_are_granted_and_doorbells_and_statistics_tell_them():
@@ -44,7 +40,7 @@ def test_commands_are_granted_and_doorbells_and_statistics_tell_them():
         expected = [(guest % 4, pair, 7) for _, guest, pair, _ in bench.log]
         assert bench.rung == expected and ctx.get(bench.dut.in_flight) == 0
 
-    run(bench, testbench)
+    simulate(bench.dut, testbench, background=bench.background())
 
 
 def test_pairs_of_a_guest_take_turns():
@@ -60,7 +56,7 @@ def test_pairs_of_a_guest_take_turns():
         pairs = [pair for _, _, pair, count in bench.log if count == 2]
         assert len(pairs) > 12 and pairs == [n % 3 for n in range(pairs[0], pairs[0] + len(pairs))]
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_only_running_guests_are_granted_commands_and_a_kick_brings_them_back():
@@ -82,7 +78,7 @@ def test_only_running_guests_are_granted_commands_and_a_kick_brings_them_back():
             await ctx.tick().repeat(200)
             assert bench.granted[1] >= before[1] + 8
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_unknown_guests_and_foreign_colours_are_ignored():
@@ -106,7 +102,7 @@ def test_unknown_guests_and_foreign_colours_are_ignored():
         await ctx.tick().repeat(200)
         assert bench.granted == {1: 3}
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_guest_at_its_limit_goes_on_when_commands_complete():
@@ -125,7 +121,7 @@ def test_guest_at_its_limit_goes_on_when_commands_complete():
         await ctx.tick().repeat(600)
         assert bench.done == {1: 12, 2: 20}
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_weight_zero_is_never_served_until_it_changes():
@@ -141,7 +137,7 @@ def test_weight_zero_is_never_served_until_it_changes():
         await ctx.tick().repeat(400)
         assert bench.done == {1: 10, 2: 10}
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_commands_in_flight_of_all_guests_are_limited_and_a_hung_guest_can_be_cleared():
@@ -168,7 +164,7 @@ def test_commands_in_flight_of_all_guests_are_limited_and_a_hung_guest_can_be_cl
         assert await bench.access(ctx, 1, 2) == (1 << 15, 0)
         assert bench.total_seen == 9
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 def test_nothing_is_granted_while_nobody_takes_doorbells_and_registers_still_answer():
@@ -210,7 +206,7 @@ def test_commands_without_completions_are_paid_but_in_flight_for_nobody():
         await ctx.tick().repeat(500)
         assert 36 <= bench.granted[1] <= 45
 
-    run(bench, testbench)
+    run_long(bench, testbench)
 
 
 @pytest.mark.parametrize("data_width", [32, 64])
@@ -239,4 +235,4 @@ def test_budgets_are_written_by_bytes_and_read_back(data_width):
         assert await access(ctx, 0x28) == (0x0123_4567_89ab_aaef, 0)
         assert await access(ctx, 0x80) == (0, 1) and await access(ctx, 0x80, 5) == (0, 1)
 
-    run(bench, testbench)
+    run_long(bench, testbench)
