@@ -82,6 +82,7 @@ def _settings(m, sharing, bank):
         *(sharing.scheduler_settings[name].eq(getattr(bank.share_scheduler, name).value)
           for name in ("quantum", "burst", "most", "byte_shift")),
         status.share_ready.read.eq(sharing.ready),
+        status.doorbells_idle.read.eq(sharing.doorbells_idle),
         status.commands_in_flight.read.eq(sharing.in_flight),
     ]
 

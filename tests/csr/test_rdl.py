@@ -82,8 +82,8 @@ def test_directory_names_the_pages_that_are_built():
     for name, window, size in ("eq_control", "queue", 64), ("irt", "irt", 32), ("eq_guest", "guest",
                                                                                4096):
         assert entry(name) == (*made.windows[window], size)
-    for name in ("vf_control", "vf_guest"):
-        assert entry(name) == (0, 0, 0)
+    assert entry("vf_control") == (made.windows["share_guest"][0], 64, 64)
+    assert entry("vf_guest") == (*made.windows["share_page"], 4096)
 
 
 def test_blocks_that_are_left_out_have_no_pages():
@@ -91,7 +91,7 @@ def test_blocks_that_are_left_out_have_no_pages():
                                                 pio={"enable": False}))
     entry = lambda name: tuple(field.reset for field in made[f"directory_{name}"].fields)
     assert (made.pages, made.windows) == ([0, 1, 2, 3], {})
-    for name in ("irt", "eq_control", "eq_guest", "pio", "interrupts"):
+    for name in ("irt", "eq_control", "eq_guest", "pio", "interrupts", "vf_control", "vf_guest"):
         assert entry(name) == (0, 0, 0)
     assert not any(field.reset for name in ("irq_geometry", "pio_geometry")
                    for field in made[name].fields)
@@ -114,7 +114,7 @@ def test_external_registers_are_windows_that_start_at_a_page(tmp_path):
 
 def test_only_the_identification_page_is_read_only():
     made = register_map(preset("default"))
-    assert (made.pages, made.read_only_pages, made.counter_pages) == ([*range(6)], [1], [3])
+    assert (made.pages, made.read_only_pages, made.counter_pages) == ([*range(7)], [1], [3])
 
 
 def test_prefetch_cannot_be_switched_on_if_it_is_not_built():

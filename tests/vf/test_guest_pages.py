@@ -67,6 +67,22 @@ def test_verdicts_never_wait_while_the_device_takes_no_heads():
         (0, verdict["tail"] + 1, verdict["value"]) for verdict in rung if verdict["ok"]]
 
 
+def test_what_waits_for_the_device_is_told_to_be_under_way():
+    bench, seen = Bench(guests=GUESTS, head_gap=lambda: 300 if bench.clock < 300 else 0), {}
+    for n in range(24):
+        bench.put(bench.layout.door(1, 1, 1), n)
+
+    async def look(ctx):
+        for _ in range(900):
+            await ctx.tick()
+            seen[bench.clock] = [ctx.get(part.idle) for part in bench.dut.progress]
+
+    bench.run(lambda: len(bench.answered) == 24, look)
+    # The device takes no heads: they wait, and so do doorbells and accesses behind them.
+    assert seen[2] == [1, 1, 1] and seen[200] == [0, 0, 0]
+    assert seen[max(seen)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("be, legal", [(1, 1), (3, 1), (0xC, 1), (8, 1), (0xF, 0), (3, 0)])
 def test_doorbells_of_other_sizes_are_dropped_and_recorded(be, legal):
     bench = Bench(guests=GUESTS)

@@ -101,7 +101,30 @@ def test_events_of_one_counter_right_after_each_other_all_count():
 
 
 @pytest.mark.parametrize("data_width", [32, 64])
-def test_pages_show_the_state_of_the_guest_and_cannot_be_written(data_width):
+def test_a_write_of_a_counter_clears_it_and_no_other(data_width):
+    dut = make(data_width=data_width)
+
+    async def testbench(ctx):
+        await send(ctx, dut.i[0], [{"colour": guest, "counter": counter, "amount": 9}
+                                   for guest in range(4) for counter in range(8)])
+        await ctx.tick().repeat(60)
+        if data_width == 32:
+            assert await access(ctx, dut, 0x2018 + 4, 77) == (0, 0)
+            assert await access(ctx, dut, 0x2018) == (9, 0)
+        assert await access(ctx, dut, 0x2018, 77) == (0, 0)
+        for guest in range(4):
+            for counter in range(8):
+                left = 0 if (guest, counter) == (2, 3) else 9
+                assert await access(ctx, dut, (guest << 12) + 8 * counter) == (left, 0)
+        await send(ctx, dut.i[0], [{"colour": 2, "counter": 3, "amount": 4}])
+        await ctx.tick().repeat(20)
+        assert await access(ctx, dut, 0x2018) == (4, 0)
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("data_width", [32, 64])
+def test_pages_show_the_state_of_the_guest_which_cannot_be_written(data_width):
     dut = make(data_width=data_width)
 
     async def testbench(ctx):
@@ -111,8 +134,8 @@ def test_pages_show_the_state_of_the_guest_and_cannot_be_written(data_width):
             assert await access(ctx, dut, page + 0x40) == (state, 0)
             for offset in (0x48, 0x200, 0xff8):
                 assert await access(ctx, dut, page + offset) == (0, 0)
-            assert await access(ctx, dut, page + 8, 5) == (0, 1)
-            assert await access(ctx, dut, page + 8) == (0, 0)
+            for offset in (0x40, 0x48, 0xff8):
+                assert await access(ctx, dut, page + offset, 5) == (0, 1)
             if data_width == 32:
                 assert await access(ctx, dut, page + 4) == (0, 0)
                 assert await access(ctx, dut, page + 0x44) == (0, 0)

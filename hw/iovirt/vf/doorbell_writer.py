@@ -9,6 +9,7 @@ from iovirt.pcie.tlp import Fmt, RequestHeader, Type
 from iovirt.stream import StreamArbiter, StreamQueue
 
 from .scheduler_layouts import device_doorbell
+from .settling import progress
 from .share_layouts import Function
 
 __all__ = ["DoorbellWriter"]
@@ -39,6 +40,8 @@ class DoorbellWriter(wiring.Component):
         Of the root port.
     tx : ``Out(stream.Signature(tlp_beat(data_width)))``
         To the transmitter.
+    progress : ``Out(progress())``
+        Of doorbells that were taken. One that is dropped leaves up to 3 clocks early.
     """
 
     def __init__(self, *, data_width, functions, sources=2):
@@ -56,6 +59,7 @@ class DoorbellWriter(wiring.Component):
             "functions":    In(Function).array(functions),
             "requester_id": In(16),
             "tx":           Out(stream.Signature(tlp_beat(self.data_width))),
+            "progress":     Out(progress()),
         })
 
     def elaborate(self, platform):
@@ -78,6 +82,9 @@ class DoorbellWriter(wiring.Component):
         m.d.comb += [
             advance.eq(~self.tx.valid | self.tx.ready),
             rings.o.ready.eq(advance),
+            self.progress.idle.eq((rings.level == 0) & ~valid.any() & ~self.tx.valid),
+            self.progress.leaves.eq((self.tx.valid & self.tx.ready)
+                                    | (rings.o.valid & advance & ~known)),
         ]
         with m.If(advance):
             m.d.sync += [

@@ -19,6 +19,7 @@ from .notices import ShareNotices, Topic
 from .pair_engine import PairEngine
 from .patcher import Patcher
 from .scheduler import Scheduler
+from .settling import Settling
 from .share_layouts import AddressSettings, Function, Weaken
 from .statistics import GuestStatistics
 
@@ -81,9 +82,12 @@ class SharingEngine(wiring.Component):
     notice : ``Out(stream.Signature(ShareNotice))``
         What the manager has to be told.
     granted, completed, frozen : ``Out(1)``
-        Pulses: commands were granted, have completed, hardware froze a guest.
+        Pulses: a pair was granted commands, completions were counted, hardware froze a guest.
     in_flight : ``Out(13)``
         Commands granted and not completed.
+    doorbells_idle : ``Out(1)``
+        Accesses to pages, offers and doorbells that were under way when the state of a guest was
+        written last are over.
     ready : ``Out(1)``
         Tables have been cleared after reset.
     """
@@ -139,6 +143,7 @@ class SharingEngine(wiring.Component):
             "completed":          Out(1),
             "frozen":             Out(1),
             "in_flight":          Out(13),
+            "doorbells_idle":     Out(1),
             "ready":              Out(1),
             **({"weaken": In(Weaken)} if weak else {}),
         })
@@ -207,13 +212,15 @@ class SharingEngine(wiring.Component):
         if self.vf.headers:
             self._headers(m, outer, guests, pages, notices)
         self._settings(m, attribution, patcher, pages, writer, scheduler)
+        self._settle(m, guests, [*pages.progress, *scheduler.progress, writer.progress])
         m.d.comb += [
             scheduler.kick.valid.eq(guests.changed.valid),
             scheduler.kick.colour.eq(guests.changed.colour),
             self.oldest.eq(pages.oldest),
             self.pending.eq(pages.pending),
             self.lost.eq(attribution.lost | faults.lost | pairs.lost | patcher.lost),
-            self.granted.eq(scheduler.grant.valid & scheduler.grant.ready),
+            self.granted.eq(pairs.grant_verdict.valid & pairs.grant_verdict.ready
+                            & (pairs.grant_verdict.p.count != 0)),
             self.completed.eq(pairs.completed.valid & pairs.completed.ready),
             self.frozen.eq(guests.frozen.valid),
             self.in_flight.eq(scheduler.in_flight),
@@ -225,14 +232,23 @@ class SharingEngine(wiring.Component):
         return m
 
     def _headers(self, m, outer, guests, pages, notices):
-        # What a guest has written is forgotten when it is off or in quarantine. Software changes one at a time, and
-        # a change takes longer than forgetting.
+        # What a guest has written is forgotten when it is off or in quarantine. Software changes
+        # one at a time, and a change takes longer than forgetting.
         m.submodules.clears = clears = StreamQueue(8, depth=2)
         m.d.comb += [clears.i.valid.eq(guests.changed.valid & guests.changed_off),
                      clears.i.payload.eq(guests.changed.colour)]
         connect(m, clears.o, pages.clear)
         connect(m, pages.header_event, notices.event[Topic.HEADER.value])
         connect(m, outer.headers, pages.port)
+
+    def _settle(self, m, guests, parts):
+        # The most of all parts are the doorbells of pages, and the heads and tails that share the
+        # writer.
+        m.submodules.settling = settling = Settling(parts=len(parts), capacity=32)
+        for part, its in zip(parts, settling.part, strict=True):
+            connect(m, part, its)
+        m.d.comb += [settling.restart.eq(guests.changed.valid),
+                     self.doorbells_idle.eq(settling.settled)]
 
     def _settings(self, m, attribution, patcher, pages, writer, scheduler):
         m.d.comb += [

@@ -21,6 +21,7 @@ from .page_layouts import (
 )
 from .page_router import PageRouter
 from .scheduler_layouts import device_doorbell
+from .settling import progress
 from .share_layouts import (
     COLOUR_WIDTH,
     Denial,
@@ -82,6 +83,8 @@ class GuestPages(wiring.Component):
     port, clear, header_event : see :class:`GuestHeaders`
         Only with ``headers``.
     count, denial, error : see :class:`PageEnds`
+    progress : ``Out(progress()).array(3)``
+        Of accesses whose guest was looked up, doorbells, and heads that are accepted.
     ready : ``Out(1)``
         All is served.
     weaken : ``In(Weaken)``
@@ -123,6 +126,7 @@ class GuestPages(wiring.Component):
             "count":         Out(stream.Signature(GuestCount)),
             "denial":        Out(stream.Signature(Denial)),
             "error":         Out(stream.Signature(PageError)),
+            "progress":      Out(progress()).array(3),
             "ready":         Out(1),
             **({"weaken": In(Weaken)} if weak else {}),
         })
@@ -137,6 +141,8 @@ class GuestPages(wiring.Component):
         m.submodules.ends      = ends      = self._ends
         connect(m, outer.page, decoder.i)
         connect(m, decoder.o, router.i)
+        for n, part in enumerate((router.progress, *doorbells.progress)):
+            connect(m, part, flipped(self.progress[n]))
         connect(m, router.guest, outer.guest)
         connect(m, router.doorbell, doorbells.i)
         connect(m, router.mailbox, mailbox.i)

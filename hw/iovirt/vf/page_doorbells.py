@@ -8,6 +8,7 @@ from iovirt.stream import CreditQueue, StreamQueue
 
 from .page_layouts import PageEnd, RoutedCall, page_end
 from .scheduler_layouts import device_doorbell
+from .settling import progress
 from .share_layouts import GuestCounter, PairDoorbell, PairDoorbellVerdict
 
 __all__ = ["PageDoorbells"]
@@ -40,6 +41,8 @@ class PageDoorbells(wiring.Component):
     head : ``Out(stream.Signature(device_doorbell))``
         Completion heads for devices.
     end : ``Out(stream.Signature(PageEnd))``
+    progress : ``Out(progress()).array(2)``
+        Of doorbells, and of heads that are accepted.
     """
 
     #: Doorbells without end, at most.
@@ -56,6 +59,7 @@ class PageDoorbells(wiring.Component):
             "head_delta": In(8).array(functions),
             "head":       Out(stream.Signature(device_doorbell)),
             "end":        Out(stream.Signature(PageEnd)),
+            "progress":   Out(progress()).array(2),
         })
 
     def elaborate(self, platform):
@@ -82,6 +86,14 @@ class PageDoorbells(wiring.Component):
             verdicts.i.valid.eq(self.verdict.valid),
             verdicts.i.payload.eq(self.verdict.payload),
             self.verdict.ready.eq(1),
+        ]
+
+        doorbells, told = self.progress
+        m.d.comb += [
+            doorbells.idle.eq(calls.level == 0),
+            doorbells.leaves.eq(calls.o.valid & calls.o.ready),
+            told.idle.eq(heads.level == 0),
+            told.leaves.eq(heads.o.valid & heads.o.ready),
         ]
 
         now, verdict, delta = calls.o.payload, verdicts.o.payload, Signal(8)

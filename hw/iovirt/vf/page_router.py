@@ -8,6 +8,7 @@ from iovirt.stream import CreditQueue, StreamQueue
 
 from .guest_layouts import GuestLookup, guest_lookup, passes
 from .page_layouts import PageCall, PageEnd, RoutedCall, page_end
+from .settling import progress
 from .share_layouts import Weaken
 
 __all__ = ["PageRouter"]
@@ -50,6 +51,8 @@ class PageRouter(wiring.Component):
         Accesses to serve. ``header`` only with ``headers``.
     end : ``Out(stream.Signature(PageEnd))``
         Ends of the others.
+    progress : ``Out(progress())``
+        Of accesses whose guest was looked up.
     weaken : ``In(Weaken)``
         Only with ``weak``: ``doorbell``, ``page_count``.
     """
@@ -67,6 +70,7 @@ class PageRouter(wiring.Component):
             "mailbox":  Out(stream.Signature(PageCall)),
             **({"header": Out(stream.Signature(PageCall))} if headers else {}),
             "end":      Out(stream.Signature(PageEnd)),
+            "progress": Out(progress()),
             **({"weaken": In(Weaken)} if weak else {}),
         })
 
@@ -104,6 +108,10 @@ class PageRouter(wiring.Component):
               if name not in ("doorbell", "end")),
             *page_end(self.end.payload, now.call, ok=where.ok, denied=where.denied,
                       data=0xFFFFFFFF),
+        ]
+        m.d.comb += [
+            self.progress.idle.eq((calls.level == 0) & ~valid),
+            self.progress.leaves.eq(valid & advance),
         ]
         with m.If(advance):
             m.d.sync += valid.eq(both)

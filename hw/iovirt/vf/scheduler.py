@@ -15,6 +15,7 @@ from .notices import event_signature
 from .refill import Refill
 from .scheduler_intake import SchedulerIntake
 from .scheduler_layouts import SchedulerSettings, account_op, device_doorbell
+from .settling import progress
 from .share_layouts import Charge, Completed, Grant, GrantVerdict, GuestCount, Weaken
 from .turns import Turns
 
@@ -81,6 +82,8 @@ class Scheduler(wiring.Component):
         See :class:`BudgetWindow`.
     in_flight : ``Out(13)``
         Commands of all guests.
+    progress : ``Out(progress()).array(2)``
+        Of offers, and of tails that were granted.
     weaken : ``In(Weaken)``
         ``fair``, ``buckets``, ``freeze``, ``state``.
     """
@@ -109,6 +112,7 @@ class Scheduler(wiring.Component):
             "port":      In(RegisterPortSignature(data_width=data_width,
                                                   address_width=address_width)),
             "in_flight": Out(13),
+            "progress":  Out(progress()).array(2),
             **({"weaken": In(Weaken)} if weak else {}),
         })
 
@@ -168,6 +172,9 @@ class Scheduler(wiring.Component):
             accounts.software.eq(window.software),
             accounts.settings.eq(self.settings),
             self.in_flight.eq(accounts.in_flight),
+            self.progress[0].idle.eq(turns.quiet),
+            self.progress[1].idle.eq(rung.level == 0),
+            self.progress[1].leaves.eq(rung.o.valid & rung.o.ready),
         ]
         if weak:
             m.d.comb += [turns.weaken.eq(self.weaken), accounts.weaken.eq(self.weaken),

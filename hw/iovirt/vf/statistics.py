@@ -66,7 +66,7 @@ class GuestStatistics(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         index = range(self.guests * COUNTERS)
-        event = data.StructLayout({"index": index, "amount": 12, "read": 1})
+        event = data.StructLayout({"index": index, "amount": 12, "read": 1, "clear": 1})
         m.submodules.window  = window  = self._window
         m.submodules.arbiter = arbiter = StreamArbiter(event, ports=self.sources + 1)
         m.submodules.events  = events  = StreamQueue(event, depth=2)
@@ -88,6 +88,7 @@ class GuestStatistics(wiring.Component):
             last.valid.eq(window.read.valid),
             last.p.index.eq(window.read.payload),
             last.p.read.eq(1),
+            last.p.clear.eq(window.clear),
             window.read.ready.eq(last.ready),
         ]
         self._count(m, index, events.o, window)
@@ -103,7 +104,7 @@ class GuestStatistics(wiring.Component):
         valid = Signal(3)
         at     = [Signal(index, name=f"index_{n}") for n in range(3)]
         amount = [Signal(12, name=f"amount_{n}") for n in range(2)]
-        reads  = Signal(2)
+        reads, clears = Signal(2), Signal(2)
         old, new, ready, scrub = Signal(32), Signal(32), Signal(), Signal(index)
         clash = Cat(valid[n] & (at[n] == event.p.index) for n in range(3)).any()
         go    = Signal()
@@ -120,10 +121,11 @@ class GuestStatistics(wiring.Component):
         m.d.sync += [
             valid.eq(Cat(go, valid)),
             reads.eq(Cat(event.p.read, reads)),
+            clears.eq(Cat(event.p.clear, clears)),
             at[0].eq(event.p.index), at[1].eq(at[0]), at[2].eq(at[1]),
             amount[0].eq(Mux(event.p.read, 0, event.p.amount)), amount[1].eq(amount[0]),
             old.eq(read.data),
-            new.eq(old + amount[1]),
+            new.eq(Mux(clears[1], 0, old + amount[1])),
         ]
         with m.If(~ready):
             m.d.sync += [scrub.eq(scrub + 1), ready.eq(scrub == len(index) - 1)]

@@ -18,8 +18,8 @@ class StatisticsWindow(wiring.Component):
     """Let software, and guests themselves, read statistics; a page of 4 KiB per guest.
 
     Counter k is at 8 k, in 64 bits; at 8 * 8 is {state 2:0, fatal 3} of the guest. Other offsets
-    read 0. Nothing can be written: a write answers an error. A guest that the table does not know
-    has state 0.
+    read 0. A write of a counter clears it, whatever is written; one of its upper half alone does
+    nothing. Other writes answer an error. A guest that the table does not know has state 0.
 
     About 10 clocks per access.
 
@@ -34,7 +34,7 @@ class StatisticsWindow(wiring.Component):
     -------
     port : ``In(RegisterPortSignature(...))``
         Accesses. The window is aligned to its size; address bits above that are not looked at.
-    read : ``Out(stream.Signature(range(8 * guests)))``
+    read : ``Out(stream.Signature(range(8 * guests)))``, clear : ``Out(1)``
         To the counters.
     done : ``In(1)``, ``count`` : ``In(32)``
         Pulse, with what was read.
@@ -53,6 +53,7 @@ class StatisticsWindow(wiring.Component):
         super().__init__({
             "port":   In(port),
             "read":   Out(stream.Signature(range(COUNTERS * guests))),
+            "clear":  Out(1),
             "done":   In(1),
             "count":  In(32),
             "lookup": Out(guest_lookup()),
@@ -63,10 +64,12 @@ class StatisticsWindow(wiring.Component):
         request, response = self.port.request, self.port.response
         address, guest    = Signal(12), Signal(range(self.guests))
         word, upper, half = Signal(9), Signal(), Signal(32)
+        write = Signal()
         m.d.comb += [
             word.eq(address[3:]),
             upper.eq(address[2] if self.data_width == 32 else 0),
             self.read.payload.eq(Cat(word[:3], guest)),
+            self.clear.eq(write),
             self.lookup.request.payload.eq(guest),
             response.p.data.eq(half),
         ]
@@ -78,24 +81,23 @@ class StatisticsWindow(wiring.Component):
                     address.eq(request.p.address),
                     guest.eq(request.p.address[12:]),
                     half.eq(0),
-                    response.p.error.eq(request.p.write),
+                    write.eq(request.p.write),
                 ]
                 with m.If(request.valid):
                     m.next = "CHOOSE"
-                    with m.If(request.p.write):
-                        m.next = "RESPOND"
             with m.State("CHOOSE"):
+                m.d.sync += response.p.error.eq(write & (word >= COUNTERS))
                 m.next = "RESPOND"
                 with m.If(~upper & (word < COUNTERS)):
                     m.next = "READ"
-                with m.Elif(~upper & (word == COUNTERS)):
+                with m.Elif(~upper & (word == COUNTERS) & ~write):
                     m.next = "ASK"
             with m.State("READ"):
                 m.d.comb += self.read.valid.eq(1)
                 with m.If(self.read.ready):
                     m.next = "COUNT"
             with m.State("COUNT"):
-                m.d.sync += half.eq(self.count)
+                m.d.sync += half.eq(Mux(write, 0, self.count))
                 with m.If(self.done):
                     m.next = "RESPOND"
             with m.State("ASK"):
