@@ -96,8 +96,6 @@ def expected(world, read):
             continue
         entry = bytes(template.size) if void else read.page[at:at + template.size]
         whole = begin <= at and at + template.size <= end
-        if read.kind == Kind.TYPED_LIST_8 and at % 128 == 120:
-            whole = False
         used = template
         other = template.other(read.page[at:at + template.size])
         if other is not None and not void:

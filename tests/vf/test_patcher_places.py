@@ -5,6 +5,7 @@ import random
 import pytest
 
 from iovirt.vf.share_layouts import Kind
+from iovirt_sim.models.sharing.layout import TABLE
 
 from .patch_bench import Read, World, run
 
@@ -153,6 +154,24 @@ def test_list_of_an_alternative_is_judged_by_its_own_pointer(tmp_path):
     (tmp_path / "other.toml").write_text(OTHER)
     judge(World([tmp_path / "ring.toml"]), "ring", random.Random(2), b1=(0x40,), b39=(0, 0x20),
           b24=(0, 8, 16, 24), b25=(0, 0xF, 0xFF), b32=(0x10, 0x40), b33=(0,), b34=(0,), b35=(0,))
+
+
+@pytest.mark.parametrize("field, number", [("entry_size", 1), ("handler", 2), ("valid", 0)])
+def test_alternative_of_other_entries_is_not_used(field, number):
+    world = World(("nvme_prp",))
+    place = world.slots["nvme_sgl"]
+    word, opcodes = world.words[place]
+    low, width = TABLE[field]
+    world.words[place] = word & ~((1 << width) - 1 << low) | number << low, opcodes
+    read = Read(world.slots["nvme_prp"], Kind.RING, bytes((2, 0x40)) + bytes(62) + bytes(4032),
+                0, 15)
+    poison = world.owner(read).poison
+    got    = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.vf.patch_bench.check", lambda *args: got.extend(args[3]))
+        read.denials.append((0, read.colour))
+        run(world, [read], 512)
+    assert got == [sum(poison << 64 * n for n in range(8))]
 
 
 @pytest.mark.parametrize("width", [64, 512])

@@ -109,13 +109,10 @@ class PatchCapture(wiring.Component):
     def _token(self, m, step, steps, fits):
         job, taps, token = self.i.p.job, self.taps, self.token
         first, last = Signal(10), Signal(10)
-        straddles   = Signal()
         number = steps.number.as_unsigned()
         m.d.comb += [
             first.eq(Cat(C(0, 1), steps.position)),
             last.eq(Cat(C(1, 1), (steps.position + steps.size - 1)[:9])),
-            # Lists are delivered in pieces of 128 bytes; such a descriptor is in two of them.
-            straddles.eq((job.kind == Kind.TYPED_LIST_8) & steps.position[:4].all()),
         ]
         with m.If(step):
             m.d.sync += [
@@ -124,9 +121,12 @@ class PatchCapture(wiring.Component):
                 token.void.eq(job.void),
                 token.shift.eq(job.shift),
                 token.ring.eq(job.kind == Kind.RING),
+                token.size.eq(job.size),
                 token.typed.eq(fill_kind(job.kind, Kind.TYPED_LIST, Kind.TYPED_LIST_8)),
                 token.touched.eq((first <= job.last) & (last >= job.first)),
-                token.whole.eq((first >= job.first) & (last <= job.last) & ~straddles),
+                # Of an entry that a cut divides, the data path gives both parts as they are in
+                # the piece before the cut.
+                token.whole.eq((first >= job.first) & (last <= job.last)),
                 token.allow.eq(job.allow.bit_select(number[:6], 1) & ~number[6:].any()),
                 token.widen.eq((taps.partial == Partial.WIDEN) & ~(taps.handler == Handler.RING)
                                | (taps.partial == Partial.WIDEN) & ~taps.once),

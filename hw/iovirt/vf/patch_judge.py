@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .judge_addresses import judge_addresses, judge_lists
 from .judge_values import judge_first, judge_second, replaced_values
-from .layouts import LengthForm, TemplateWord
+from .layouts import Handler, LengthForm, TemplateWord
 from .patch_layouts import NOTHING_OFF, Taken, Token, Verdict
 from .share_layouts import Kind, Weaken
 
@@ -145,7 +145,11 @@ class PatchJudge(wiring.Component):
             with m.Default():
                 m.d.comb += raw.eq(stage.l0)
         m.d.comb += length.eq(raw + field.zero_based)
-        usable = token.usable & template.valid & self.usable.bit_select(stage.place, 1)
+        # An alternative that is of other entries would leave lanes of this one as they are.
+        alike  = ((template.entry_size == token.size)
+                  & (~token.ring | (template.handler == Handler.RING)))
+        usable = (token.usable & template.valid & alike
+                  & self.usable.bit_select(stage.place, 1))
         return self._later(m, stage, "token", "place", "l1", "l2", "p", "q", "v0", "v1",
                            found=found, mapped=template.opcode_enable, length=length,
                            usable=usable,

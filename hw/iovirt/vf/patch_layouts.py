@@ -50,6 +50,7 @@ class Token(data.Struct):
     void:     1
     shift:    4
     ring:     1
+    size:     2   # of the entry, 8 << n bytes
     typed:    1
     whole:    1   # the read has all of the entry
     touched:  1   # the read has some of it
@@ -125,7 +126,7 @@ TAP_BITS = chosen(
     values={0: {"dword": True, "parameter": True}, 1: {"dword": True, "parameter": True}})
 #: ... to find the class, ...
 SELECT_BITS = chosen(
-    valid=True, opcode_enable=True, opcode_byte=True, selectors=True,
+    valid=True, entry_size=True, handler=True, opcode_enable=True, opcode_byte=True, selectors=True,
     addresses={0: dict.fromkeys(("length_form", "zero_based", "shift", "queue_shift"), True)})
 #: ... to compute values, ...
 VALUE_BITS = chosen(values={n: dict.fromkeys(
