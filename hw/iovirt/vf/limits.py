@@ -21,6 +21,7 @@ def check_limits(template):
         _fail(template, "replace.keep_bytes", f"end in the doubleword of byte {template.keep_byte}",
               template.keep_bytes)
     _check_deciding_bytes(template)
+    _check_parts(template)
     for number, address in enumerate(template.addresses):
         _check_address(template, f"address[{number}].", address)
     for number, value in enumerate(template.values):
@@ -43,6 +44,20 @@ def _check_deciding_bytes(template):
     if len(dwords - length) > 2:
         _fail(template, "selector", "be, with the opcode, in at most two doublewords of the entry "
               "besides that of the length", sorted(4 * dword for dword in dwords))
+
+
+def _check_parts(template):
+    """Parts of an entry are of two states of memory: they must not be judged by each other."""
+    ring = template.handler == "ring"
+    if template.partial != "widen" or template.once or template.handler not in ("ring",
+                                                                               "typed_list"):
+        return
+    alone = ("data", "none") if ring else ("data", "none", "typed_list")
+    items = [field for field in template.addresses
+             if field.rule not in alone or (field.length and field.rule != "typed_list")]
+    for item in (*items, *template.values):
+        _fail(template, "partial", f"be 'reject', as {item.name!r} needs entries that are whole",
+              template.partial)
 
 
 def _check_address(template, key, field):
