@@ -15,6 +15,7 @@
 #define WRITTEN_BYTES 32u
 #define PAIR_BYTES 64u
 #define PAGE_BYTES 4096u
+#define COUNTERS 8u
 
 /* Guests */
 
@@ -163,6 +164,13 @@ static bool is_drained(const struct iovirt_vf *vf, uint32_t guest)
     return now & IOVIRT__SHARE_BUDGETX__USAGE__DRAINED_bm;
 }
 
+/* Doorbells that were accepted before the last change of a state have gone out. */
+static bool is_quiet(const struct iovirt_vf *vf)
+{
+    return iovirt_read64(vf->settings + SHARING(sharing_status))
+           & IOVIRT__SHARING__SHARING_STATUS__DOORBELLS_IDLE_bm;
+}
+
 int iovirt_vf_reset_begin(const struct iovirt_vf *vf, uint32_t guest,
                           const struct iovirt_vf_guest *entry)
 {
@@ -180,7 +188,12 @@ int iovirt_vf_reset_begin(const struct iovirt_vf *vf, uint32_t guest,
     /* From here on nothing of the old owner passes, whatever the device still does. */
     iovirt_vf_state_set(vf, guest, IOVIRT_VF_QUARANTINE);
     status = iovirt_vf_guest_set(vf, guest, entry);
-    return status ? status : drained;
+    if (status)
+        return status;
+    for (uint32_t tries = 0; !is_quiet(vf); ++tries)
+        if (!iovirt_wait(tries))
+            return IOVIRT_REFUSED;
+    return drained;
 }
 
 int iovirt_vf_reset_end(const struct iovirt_vf *vf, uint32_t guest,
@@ -201,6 +214,8 @@ int iovirt_vf_reset_end(const struct iovirt_vf *vf, uint32_t guest,
     iovirt_write64(budget_of(vf, guest) + offsetof(iovirt__share_budgetx_t, usage), 0);
     for (uint32_t n = 0; vf->headers && n < WRITTEN_BYTES / 8; ++n)
         iovirt_write64(vf->tables + WRITTEN + guest * WRITTEN_BYTES + 8 * n, 0);
+    for (uint32_t n = 0; n < COUNTERS; ++n)
+        iovirt_write64(vf->statistics + (size_t)guest * PAGE_BYTES + 8 * n, 0);
     return iovirt_vf_state_set(vf, guest, IOVIRT_VF_RUN);
 }
 

@@ -117,6 +117,7 @@ static void reset(const struct iovirt_vf *vf)
                                     .first_pair = 1, .pairs = 1};
     struct iovirt_vf_pair pair = {.owner = 2, .entry_log2 = 6, .completion_log2 = 4, .paired = true,
                                   .depth = 16, .completion_depth = 16};
+    struct iovirt_vf_statistics statistics;
     enum iovirt_vf_state state;
     bool fatal;
 
@@ -127,6 +128,7 @@ static void reset(const struct iovirt_vf *vf)
     CHECK(iovirt_vf_reset_end(vf, 2, &guest, &pair, 2) == IOVIRT_BAD_ARGUMENT);
     CHECK(iovirt_vf_reset_end(vf, 2, &guest, &pair, 1) == IOVIRT_OK);
     CHECK(iovirt_vf_state_get(vf, 2, &state, &fatal) == IOVIRT_OK && state == IOVIRT_VF_RUN);
+    CHECK(iovirt_vf_statistics_get(vf, 2, &statistics) == IOVIRT_OK && statistics.completed == 0);
 }
 
 static void mailbox(const struct iovirt_vf *vf)
@@ -157,8 +159,8 @@ int main(void)
     refuse(&vf, &dev);
     set_up(&vf);
     dump();
-    reset(&vf);
     mailbox(&vf);
+    reset(&vf);
     free(registers);
     return 0;
 }

@@ -347,7 +347,10 @@ class DenialCause(enum.Enum, shape=3):
 
 
 class Denial(data.Struct):
-    """One record. ADDRESS and TABLE freeze the guest; the others do not."""
+    """One record. ADDRESS freezes the guest, and so does TABLE if the device met it; others do not.
+
+    A doorbell or a grant that meets an error in a table of pairs only leaves a record.
+    """
 
     cause:   DenialCause
     colour:  COLOUR_WIDTH

@@ -1,6 +1,6 @@
 """Set-up of a shared device: guests, queue pairs, templates; reset of a guest."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from iovirt.vf.encoding import encode_opcodes, encode_template
 from iovirt.vf.library import load_templates
@@ -17,6 +17,7 @@ from .sharing_words import (
     GuestEntry,
     PairState,
     Rates,
+    Reset,
 )
 
 __all__ = ["APERTURE", "Reset", "SharingDriver"]
@@ -26,19 +27,6 @@ APERTURE = 0x10_0000_0000
 GUEST_BYTES, PAIR_BYTES, RATE_BYTES, TEMPLATE_BYTES, HEADER_BYTES, PAGE = 64, 64, 32, 128, 32, 4096
 STATE = ACTIVITY = 16       # third doublewords of a guest and of its budget
 WRITTEN = 0x4000            # what guests wrote to their headers, behind their image
-
-
-@dataclass(frozen=True)
-class Reset:
-    """How the reset of a guest went. ``clocks`` by step; ``drained`` False: the device hung."""
-
-    drained: bool
-    clocks:  dict
-
-    @property
-    def total(self):
-        """Clocks from the first write to the last."""
-        return sum(self.clocks.values())
 
 
 class SharingDriver:
@@ -253,7 +241,8 @@ class SharingDriver:
 
         ``bound`` is how many clocks the device may take to complete what it has. ``queues()``
         deletes and creates the queues at the device, as its manager does, with the new addresses:
-        it is called when nothing of the guest is granted, with its new key set.
+        it is called when nothing of the guest is granted, with its new key set. Interrupt entries
+        are the caller's: off before this, or in ``queues()``, and set up again there.
         """
         clocks, now = {}, self._clock()
 
@@ -271,7 +260,13 @@ class SharingDriver:
         # From here on nothing of the old owner passes, whatever the device still does.
         self.set_state(number, "quarantine")
         self._guest(number, replace(self.guests[number], key=key))
+        waits = self.mailbox()
+        if waits and waits["guest"] == number:
+            self.refuse()
+        quiet = self._poll(self.registers.offset("sharing_status"), 2, 2, bound)
         step("quarantine")
+        if not quiet:
+            return Reset(drained, clocks, quiet)
         self.system.platform.command(iotinval_gvma(gscid=self.domains[number]))
         self.system.platform.fence()
         step("fence")
@@ -281,6 +276,7 @@ class SharingDriver:
         self._write("share_budget", RATE_BYTES * number + ACTIVITY, [0])
         if "share_header" in self.registers.windows:
             self._write("share_header", WRITTEN + HEADER_BYTES * number, [0] * 4)
+        self._write("share_page", PAGE * number, [0] * len(COUNTERS))
         if queues:
             queues()
         self.set_state(number, "run")
@@ -293,8 +289,12 @@ class SharingDriver:
 
     def _drained(self, number, bound):
         at = self.registers.window("share_budget") + RATE_BYTES * number + ACTIVITY
+        return self._poll(at, 0x1fff, 0, bound)
+
+    def _poll(self, at, mask, value, bound):
+        self.system.run()
         try:
-            self.system.sim.poll_csr(at, mask=0x1fff, value=0, timeout=bound)
+            self.system.sim.poll_csr(at, mask=mask, value=value, timeout=bound)
         except Timeout:
             return False
         return True

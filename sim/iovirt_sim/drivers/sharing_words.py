@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 __all__ = ["CAUSES", "COUNTERS", "KINDS", "MODES", "STATES", "Addresses", "GuestEntry",
-           "PairEntry", "PairState", "Rates"]
+           "PairEntry", "PairState", "Rates", "Reset"]
 
 KINDS  = {"data": 0, "prp_list": 1, "typed_list": 2, "typed_list_8": 3, "range_list": 4, "ring": 5,
           "poison": 7}
@@ -160,3 +160,19 @@ class Rates:
         return (_join((self.weight, 8), (0, 8), (self.limit, 13)),
                 _join((self.commands, 16), (self.command_burst, 16), (self.bytes, 16),
                       (self.byte_burst, 16)))
+
+
+@dataclass(frozen=True)
+class Reset:
+    """How the reset of a guest went. ``clocks`` by step; ``drained`` False: the device hung;
+    ``quiet`` False: it takes no doorbells either, and the guest is still in quarantine.
+    """
+
+    drained: bool
+    clocks:  dict
+    quiet:   bool = True
+
+    @property
+    def total(self):
+        """Clocks from the first write to the last."""
+        return sum(self.clocks.values())
