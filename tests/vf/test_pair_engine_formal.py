@@ -178,7 +178,7 @@ def test_nothing_is_permitted_to_others():
 
 @pytest.mark.formal
 def test_an_entry_is_given_once_between_its_grants():
-    spec = FetchSpec(depth=5)
+    spec = FetchSpec(depth=3)
     check_bounded(spec, free=spec.free, depth=9)
 
 

@@ -27,7 +27,7 @@ def test_random_guests_get_all_they_ask_for_within_their_limits_under_back_press
             await bench.budget(ctx, guest, weight=rng.randint(1, 9), limit=rng.choice([0, 2, 5]),
                                commands=rng.choice([(0, 0), (30, 50)]),
                                size=rng.choice([(0, 0), (3000, 4000)]))
-        for _ in range(40):
+        for _ in range(25):
             guest = rng.choice(users)
             count = rng.randint(1, 4)
             bench.submit(guest, count, pair=rng.randrange(pairs[guest]))
@@ -59,7 +59,7 @@ def test_charges_and_completions_are_taken_in_bounded_time():
         async def testbench(ctx):
             nonlocal longest
             port, rng = getattr(bench.dut, name), random.Random(name)
-            for _ in range(120):
+            for _ in range(60):
                 start = bench.clock
                 await send(ctx, port, [payload(rng.randrange(4))])
                 longest = max(longest, bench.clock - start)
@@ -84,9 +84,9 @@ def test_each_defence_can_be_switched_off(defence):
             bench.state[1] = {"freeze": 2, "state": 4}.get(defence, 1)
             bench.submit(1, 500)
             bench.submit(2, 500)
-            await ctx.tick().repeat(500)
+            await ctx.tick().repeat(250)
             granted.update(bench.granted)
 
         simulate(bench.dut, testbench, background=bench.background())
-        served = granted.get(2, 0) > 20 if defence == "fair" else granted.get(1, 0) > 20
+        served = granted.get(2 if defence == "fair" else 1, 0) > 10
         assert served == (switched_off if defence != "fair" else not switched_off)
