@@ -1,6 +1,7 @@
 """The words that the driver writes are those of the hardware."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from amaranth.lib import data
@@ -16,7 +17,7 @@ from iovirt_sim.drivers import Addresses, PairEntry, Rates, SharingDriver
 from iovirt_sim.drivers import sharing_words as words
 from iovirt_sim.models.sharing.address import AddressLayout
 from iovirt_sim.models.sharing.layout import KINDS
-from iovirt_sim.verilated import Program
+from iovirt_sim.verilated import Program, Timeout
 
 CONFIG = preset("tiny").replace(vf={"enable": True})
 GUEST, BUDGET, PAIR, TEMPLATE = 0x200000, 0x210000, 0x220000, 0x214000
@@ -167,3 +168,43 @@ def test_lists_of_a_function_are_found_by_handler(driver):
     assert lists == {"prp_list": slots["nvme_prp_list"], "typed_list": slots["nvme_sgl_segment"],
                      "range_list": slots["nvme_dsm_ranges"]}
     assert len(slots) <= 8 and slots["nvme_prp"] != slots["nvme_sgl"]
+
+
+class Hardware:
+    """As much of hardware as the reset of a guest sees: no command is in flight."""
+
+    def __init__(self, system, idle):
+        self.system, self.idle, self.asked = system, idle, []
+
+    def clock(self):
+        return 0
+
+    def read_csr(self, offset, size=8):
+        return 1 | 2 << 8 if offset == self.system.mailbox else 0
+
+    def poll_csr(self, offset, *, mask, value, timeout):
+        self.asked.append((offset, dict(self.system.program.written)))
+        if offset == self.system.status and not self.idle:
+            raise Timeout
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_number_is_used_again_only_when_doorbells_of_before_have_gone_out(idle):
+    driver = SharingDriver(System())
+    system, fences = driver.system, []
+    system.mailbox, system.status = (driver.registers.offset(name) for name in (
+        "mailbox_request", "sharing_status"))
+    system.sim, system.run = Hardware(system, idle), lambda: None
+    system.platform = SimpleNamespace(command=fences.append, fence=lambda: fences.append("fence"))
+    driver.pair(1, PairEntry(2, 1, 16, 16))
+    driver.guest(2, key=0x123, device_id=1, ring_device_id=2, first_pair=1, domain=3)
+    system.program.written.clear()
+    done = driver.reset_guest(2, 0x456)
+    state, page = GUEST + 64 * 2 + 16, 0x300000 + 4096 * 2
+    polled, before = system.sim.asked[-1]
+    assert polled == system.status and before[state] == words.STATES.index("quarantine")
+    assert driver.registers.offset("mailbox_refuse") in before and PAIR + 64 not in before
+    written = system.program.written
+    assert (done.quiet, len(fences) == 2, PAIR + 64 in written) == (idle, idle, idle)
+    assert written[state] == words.STATES.index("run" if idle else "quarantine")
+    assert all((page + 8 * n in written) == idle for n in range(8))
