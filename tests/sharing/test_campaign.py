@@ -39,7 +39,8 @@ def play(sim, name, commands, *, off=(), honest=2, hostile=3, seed=1):
     system = SharedSystem(sim, CONFIG, templates=TEMPLATES, seed=seed, **{
         "touch": 8, "touch_queues": (1 << hostile) - 1 << 1, "latency": 20,
         "odd_queues": (1 << hostile) - 1 << 1, **device})
-    rates = Rates(weight=4)
+    # What an odd device never completes counts, so no guest may have all that is in flight.
+    rates = Rates(weight=4, limit=16)
     for n in range(hostile):
         system.add(kind="hostile", rates=rates, **{"seed": 100 * seed + n, **how})
     tenants = [system.add(kind="linux", most_blocks=32) for _ in range(honest)]
@@ -63,15 +64,14 @@ def test_no_breach_happens(simulation, device):
 
 @pytest.mark.parametrize(("off", "device", "found"), [
     ("colour", "honest", "foreign"), ("opcode", "honest", "device_command"),
-    ("range", "honest", "foreign_block"), ("range65", "honest", "foreign_block"),
-    ("nsid", "honest", "foreign_namespace"), ("prp1_offset", "honest", "wrong_kind"),
-    ("chaining", "honest", "wrong_kind"), ("halves", "pieces", "wrong_kind"),
-    ("typed_type", "pieces", "wrong_kind"), ("tail", "honest", "backward_doorbell"),
+    ("range", "honest", "foreign_block"), ("nsid", "honest", "foreign_namespace"),
+    ("prp1_offset", "honest", "wrong_kind"), ("typed_type", "pieces", "wrong_kind"),
+    ("chaining", "honest", "wrong_kind"),
     ("head", "honest", "bad_doorbell"),
 ])
 def test_a_breach_is_found_without_the_defence(simulation, off, device, found):
     for seed in range(1, 5):
-        system, _, _ = play(simulation, device, 900, off=(off,), honest=0, seed=seed)
+        system, _, _ = play(simulation, device, 3000, off=(off,), honest=0, seed=seed)
         if system.monitor()[found]:
             return
     pytest.fail(f"nothing of {found} was found without {off}")
