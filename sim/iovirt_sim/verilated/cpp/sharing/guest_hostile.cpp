@@ -79,6 +79,7 @@ bool HostileGuest::make(GuestEntry& entry) {
                     u64(0) - size, ~u64(0), u64(1) << 63};
     u64 block = random_.chance(160) ? random_.below(limit) : pick(random_, blocks);
     put(entry, 40, options.first_block + block, 8), put(entry, 48, size - 1, 2);
+    if (!random_.chance(8)) put(entry, 50, 0, 1);   // directives, or the whole namespace
     return true;
 }
 

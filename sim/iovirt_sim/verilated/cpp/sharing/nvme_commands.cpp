@@ -86,6 +86,8 @@ void Nvme::execute(NvmeWork c) {
     c->block = c->number(40, 8), c->count = c->number(48, 2) + 1;
     if (c->block > options.blocks || c->count > options.blocks - c->block) return end(c, BAD_RANGE);
     monitor_.blocks(c->issuer, u32(space), c->block, c->count);
+    if (opcode == ZEROES && c->entry[50] >> 7 && c->issuer)   // NSZ
+        monitor_.breach(monitor_.device_command, "zeroes everywhere", c->issuer, opcode, c->block);
     if (opcode == ZEROES || opcode == VERIFY) return medium(c);
     c->length = c->rest = c->count * ((u64(1) << options.shift) + options.metadata);
     if (options.most_pages && c->length > options.most_pages * 4096) return end(c, BAD_FIELD);
