@@ -52,7 +52,7 @@ def check(verilog, top, directory, *, flip_flops, tables):
 
 def test_memories_of_the_whole_block_are_inferred(shared, tmp_path):
     verilog = (shared / "iovirt_shared.v").read_text()
-    check(verilog, "iovirt_shared", tmp_path, flip_flops=60_000, tables={
+    check(verilog, "iovirt_shared", tmp_path, flip_flops=64_000, tables={
         "dma.reads.payload":            "DP16KD",
         "dma.writes.payload":           "DP16KD",
         "dma.reads.table.entries":      "TRELLIS_DPR16X4",
