@@ -148,7 +148,8 @@ int iovirt_vf_pair_clear(const struct iovirt_vf *vf, uint32_t number);
  * what it has, puts the entry with the new key in place, and waits until doorbells of before have
  * gone out. IOVIRT_TIMEOUT: the device hangs, and the guest is reset all the same. IOVIRT_REFUSED:
  * it takes no doorbells either; leave the guest in quarantine and reset the link. Refuse what the
- * old owner has in the mailbox, and switch its interrupt entries off until the end. Between the halves invalidate the translations of the guest,
+ * old owner has in the mailbox, and switch its interrupt entries off until the end. Between the
+ * halves invalidate the translations of the guest,
  * wait for a fence, and let the device delete and create its queues. The second takes the pairs,
  * `count` of them from the guest's first one on, clears statistics, and lets the guest run.
  */
